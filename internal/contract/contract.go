@@ -1,0 +1,127 @@
+// Package contract declares what one platform's packaging rules must be able to do (Contract), and gives all of them what
+// they share: where a package is read from (Source), documents with positions (Node), and findings. It knows no engine, no
+// image store and no particular contract.
+package contract
+
+import (
+	"io/fs"
+
+	"longshore/internal/task"
+)
+
+// Contract is one platform's packaging rules. Implementations are stateless values, safe for concurrent use.
+//
+// The order of calls for one run:
+//
+//	Recognise ─▶ Load ─▶ (the image is built, loaded or pulled) ─▶ [CheckImage] ─▶ Prepare ─▶ (the container runs) ─▶ Collect
+type Contract interface {
+	// Name is the word users know the contract by.
+	Name() string
+
+	// Recognise tells whether src looks like a package of this contract, by which evidence. It reads little.
+	Recognise(src Source) Recognition
+
+	// Load reads the package and reports every problem at once. The task is nil exactly when a finding is an error that
+	// leaves nothing to describe; with errors and a task, the task is for showing only. opts.Variant chooses among several uses;
+	// without it, a package with exactly one use takes that, and one with several returns a task whose Variant is "" and
+	// whose Variants lists them.
+	Load(src Source, opts Options) (*task.Task, []task.Finding)
+
+	// Prepare turns checked values into the description of one container execution. It is pure: it may read the values'
+	// files (sizes for scale rules) and nothing else. A wrong value is a *task.Error with code ReasonInput.
+	Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task.Execution, error)
+
+	// Collect turns what the container left behind into typed outputs. It is called also when the container failed
+	// (left.Exit.Code != 0), so that partial results can be kept; it reads files and writes none. An error is our fault;
+	// a missing or wrong output is Collected.Failure.
+	Collect(t *task.Task, x *task.Execution, left task.Leftovers) (task.Collected, error)
+}
+
+// Options of Load.
+type Options struct {
+	// Variant chooses among the uses a package offers (Kaapana: the template's identifier).
+	Variant string
+}
+
+// Recognition is how sure a contract is that a package is its own.
+type Recognition struct {
+	Certainty Certainty
+	// Evidence names what was seen ("descriptor.yml with namespace"), also for a mere likelihood; empty for No.
+	Evidence string
+	// Manifest is the main document's path within the source, if there is one.
+	Manifest string
+}
+
+// Certainty orders recognitions.
+type Certainty int
+
+// The certainties.
+const (
+	No Certainty = iota
+	Possible
+	Likely
+	Certain
+)
+
+// ImageFiles reads regular files out of an image, without running it.
+type ImageFiles interface {
+	// ReadFile returns the content of a regular file in the flattened image, following symbolic links inside the image
+	// only. A missing file is fs.ErrNotExist; a file longer than limit bytes, or anything that is not a regular file, is
+	// another error.
+	ReadFile(path string, limit int64) ([]byte, error)
+	// Facts returns the image's own description.
+	Facts() task.ImageFacts
+}
+
+// ImageChecker is the optional ability to look into the image once it exists, before it is run: to compare it with the
+// package, or to take the task from it. It returns the task to go on with (t itself, or a changed copy).
+type ImageChecker interface {
+	CheckImage(t *task.Task, src Source, img ImageFiles) (*task.Task, []task.Finding)
+}
+
+// Exampler is the optional ability to tell which runs a package itself promises to work.
+type Exampler interface {
+	Examples(src Source, t *task.Task) ([]Example, error)
+}
+
+// Example is one run that a package promises.
+type Example struct {
+	Name    string
+	Variant string
+	Request task.Request
+	// Check compares a succeeded run with the promise. Nil checks only that the run succeeds. outDir holds the outputs.
+	Check func(res *task.Result, outDir string) Verdict
+}
+
+// Verdict is the outcome of one comparison.
+type Verdict struct {
+	Pass bool
+	// Word is the contract's own word for it ("match-trim"); Detail shows the first difference.
+	Word, Detail string
+}
+
+// Scaffolder is the optional ability to write a package to start from.
+type Scaffolder interface {
+	// Scaffold returns the files of a working package, by slash path.
+	Scaffold(name string) (map[string]string, error)
+}
+
+// Source is a package as it was handed over. The zero value of each field means "not there".
+type Source struct {
+	// Given is what the user wrote, for messages.
+	Given string
+	// FS is the package's tree: a folder opened so that no symbolic link leaves it, or the content of a zip bundle.
+	FS fs.FS
+	// Dir is the folder on this machine that FS shows, absolute; empty for archives.
+	Dir string
+	// Archive is the bundle file on this machine whose content FS shows, absolute; empty for folders.
+	Archive string
+	// File is the manifest the user named, as a path in FS; empty when a folder, an archive or an image was named.
+	File string
+	// Image is set when an image was named instead of a tree (then FS is nil).
+	Image ImageFiles
+	// Git tells the package was cloned, with the remote in Given; RepoDir is then the root of the clone and FS may be a
+	// folder of it.
+	Git     bool
+	RepoDir string
+}

@@ -1,0 +1,110 @@
+package contract_test
+
+import (
+	"errors"
+	"testing"
+
+	"longshore/internal/contract"
+)
+
+func TestParseJSONPositions(t *testing.T) {
+	n, err := contract.ParseJSON([]byte("{\n  \"a\": [1, {\"é\": true}],\n  \"a\": 2.50\n}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := n.Members[0].Value
+	if v := first.Items[1].Members[0]; v.Key != "é" || v.KeyLine != 2 || v.KeyColumn != 13 || v.Value.Line != 2 || v.Value.Column != 18 {
+		t.Errorf("nested member = %+v, value %+v", v, v.Value)
+	}
+	if got := n.Get("a"); got.Text != "2.50" || got.Line != 3 || got.Column != 8 {
+		t.Errorf("last a = %+v", got)
+	}
+	if d := n.Duplicates(); len(d) != 1 || d[0].KeyLine != 3 {
+		t.Errorf("duplicates = %+v", d)
+	}
+}
+
+func TestParseJSONErrors(t *testing.T) {
+	for _, c := range []struct {
+		in        string
+		line, col int
+		mend      string
+	}{
+		{"", 1, 1, "write a JSON document into it"},
+		{"{\n \"a\": 1,\n}", 3, 1, "remove the comma before }"},
+		{"{\n \"a\": 1\n \"b\": 2}", 3, 2, "a comma is missing before this"},
+		{"{a: 1}", 1, 2, "put the key in double quotes"},
+		{"{'a': 1}", 1, 2, "JSON strings need double quotes"},
+		{"{\n// x\n}", 2, 1, "JSON has no comments: remove it"},
+		{"{\"a\": {{ x }}}", 1, 8, "this looks like a template: render it first"},
+		{"{\"a\": 1", 1, 8, "close every { [ and \" that was opened"},
+		{"{} {}", 1, 4, ""},
+	} {
+		_, err := contract.ParseJSON([]byte(c.in))
+		var s *contract.SyntaxError
+		if !errors.As(err, &s) {
+			t.Errorf("%q: error %v", c.in, err)
+			continue
+		}
+		if s.Line != c.line || s.Column != c.col || s.Mend != c.mend {
+			t.Errorf("%q: %d:%d mend %q (%s), want %d:%d %q", c.in, s.Line, s.Column, s.Mend, s.Reason, c.line, c.col, c.mend)
+		}
+	}
+}
+
+func TestParseYAML(t *testing.T) {
+	n, err := contract.ParseYAML([]byte("a: &x\n  b: 012\n  c: 'no'\nd: no\ne: *x\nf: [1, 2.0]\ng:\nh: |\n  text\na: again\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(n.JSON()); got != `{"a":{"b":"012","c":"no"},"d":"no","e":{"b":"012","c":"no"},"f":[1,2.0],"g":null,"h":"text\n","a":"again"}` {
+		t.Error(got)
+	}
+	if b := n.Members[0].Value.Get("b"); b.Line != 2 || b.Column != 6 || b.Text != "012" {
+		t.Errorf("b = %+v", b)
+	}
+	if d := n.Get("d"); d.Quoted || d.Text != "no" {
+		t.Errorf("d = %+v", d)
+	}
+	if !n.Members[0].Value.Get("c").Quoted {
+		t.Error("c is not Quoted")
+	}
+	if d := n.Duplicates(); len(d) != 1 || d[0].KeyLine != 10 {
+		t.Errorf("duplicates = %+v", d)
+	}
+	for _, bad := range []string{"", "a: [1", "a: 1\n---\nb: 2\n", "a: *nope\n", "a: !foo 1\n", "\xff", "a:\n\t- b\n"} {
+		var s *contract.SyntaxError
+		if _, err := contract.ParseYAML([]byte(bad)); !errors.As(err, &s) {
+			t.Errorf("%q: error %v", bad, err)
+		}
+	}
+}
+
+func TestParseYAMLBomb(t *testing.T) {
+	doc := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := 1; i < 10; i++ {
+		p, c := string(rune('0'+i-1)), string(rune('0'+i))
+		doc += "a" + c + ": &a" + c + " [*a" + p + ",*a" + p + ",*a" + p + ",*a" + p + ",*a" + p + ",*a" + p + ",*a" + p + ",*a" + p + "]\n"
+	}
+	if _, err := contract.ParseYAML([]byte(doc)); err == nil {
+		t.Fatal("an expanding document was accepted")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"a":[1,2,{"b":null}],"c":"d"}`))
+	f.Add([]byte("a: &x 1\nb: *x\n<<: {c: 1}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s *contract.SyntaxError
+		if n, err := contract.ParseJSON(data); err != nil && !errors.As(err, &s) {
+			t.Errorf("JSON: %v", err)
+		} else if err == nil {
+			n.JSON()
+		}
+		if n, err := contract.ParseYAML(data); err != nil && !errors.As(err, &s) {
+			t.Errorf("YAML: %v", err)
+		} else if err == nil {
+			n.JSON()
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// Recipe is what a contract may want to know of a Dockerfile without building it.
+type Recipe struct {
+	Stages []RecipeStage
+}
+
+// RecipeStage is one FROM and what follows it.
+type RecipeStage struct {
+	// Name is the "AS name" in lower case, or "". Base is the image or stage named by FROM, unexpanded.
+	Name, Base string
+	Line       int
+	// FromStage tells that Base names an earlier stage of the same file.
+	FromStage bool
+	Copies    []RecipeCopy
+	// Exposed are the words after EXPOSE, such as "8080/tcp", unexpanded.
+	Exposed []string
+	// Workdir, User, Entrypoint and Cmd are as last written; the latter two are nil when absent.
+	Workdir, User   string
+	Entrypoint, Cmd []string
+}
+
+// RecipeCopy is one COPY or ADD of files.
+type RecipeCopy struct {
+	Line int
+	Add  bool
+	// From is the "--from", or "" for the build context. Sources are unexpanded; here-documents are left out.
+	From    string
+	Sources []string
+	Dest    string
+}
+
+// Final returns the last stage, or nil.
+func (r *Recipe) Final() *RecipeStage {
+	if len(r.Stages) == 0 {
+		return nil
+	}
+	return &r.Stages[len(r.Stages)-1]
+}
+
+// ParseRecipe parses a Dockerfile. Errors are *SyntaxError.
+func ParseRecipe(data []byte) (*Recipe, error) {
+	res, err := parser.Parse(bytes.NewReader(data))
+	if err != nil {
+		return nil, recipeError(data, err)
+	}
+	stages, _, err := instructions.Parse(res.AST, nil)
+	if err != nil {
+		return nil, recipeError(data, err)
+	}
+	r := &Recipe{}
+	names := map[string]bool{}
+	for _, s := range stages {
+		st := RecipeStage{Name: strings.ToLower(s.Name), Base: s.BaseName, FromStage: names[strings.ToLower(s.BaseName)]}
+		if len(s.Location) > 0 {
+			st.Line = s.Location[0].Start.Line
+		}
+		for _, c := range s.Commands {
+			st.add(c)
+		}
+		if st.Name != "" {
+			names[st.Name] = true
+		}
+		r.Stages = append(r.Stages, st)
+	}
+	return r, nil
+}
+
+func (st *RecipeStage) add(c instructions.Command) {
+	line := 0
+	if l := c.Location(); len(l) > 0 {
+		line = l[0].Start.Line
+	}
+	switch c := c.(type) {
+	case *instructions.CopyCommand:
+		st.Copies = append(st.Copies, RecipeCopy{Line: line, From: c.From, Sources: c.SourcePaths, Dest: c.DestPath})
+	case *instructions.AddCommand:
+		st.Copies = append(st.Copies, RecipeCopy{Line: line, Add: true, Sources: c.SourcePaths, Dest: c.DestPath})
+	case *instructions.ExposeCommand:
+		st.Exposed = append(st.Exposed, c.Ports...)
+	case *instructions.WorkdirCommand:
+		st.Workdir = c.Path
+	case *instructions.UserCommand:
+		st.User = c.User
+	case *instructions.EntrypointCommand:
+		st.Entrypoint = c.CmdLine
+	case *instructions.CmdCommand:
+		st.Cmd = c.CmdLine
+	}
+}
+
+func recipeError(data []byte, err error) error {
+	e := &SyntaxError{Line: 1, Column: 1, Reason: err.Error()}
+	var loc *parser.LocationError
+	if errors.As(err, &loc) && len(loc.Locations) > 0 && len(loc.Locations[0]) > 0 {
+		e.Line = loc.Locations[0][0].Start.Line
+		e.Source = SourceLine(data, e.Line)
+		e.Reason = loc.Unwrap().Error()
+	}
+	return e
+}

@@ -1,0 +1,139 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"longshore/internal/task"
+)
+
+// Report collects findings about one file. The zero value with File set is ready to use.
+type Report struct {
+	// File is relative to the package.
+	File     string
+	Findings []task.Finding
+}
+
+// At is a place in the report's file; *Node and Member positions convert to it.
+type At struct{ Line, Column int }
+
+// Pos returns the node's position; the zero At for nil.
+func (n *Node) Pos() At {
+	if n == nil {
+		return At{}
+	}
+	return At{n.Line, n.Column}
+}
+
+// Pos returns the key's position.
+func (m Member) Pos() At { return At{m.KeyLine, m.KeyColumn} }
+
+// Add records a finding and returns it for filling in Why and Mend.
+func (r *Report) Add(sev task.Severity, rule string, at At, what string, args ...any) *task.Finding {
+	if len(args) > 0 {
+		what = fmt.Sprintf(what, args...)
+	}
+	r.Findings = append(r.Findings, task.Finding{Rule: rule, Severity: sev, File: r.File, Line: at.Line, Column: at.Column, What: what})
+	return &r.Findings[len(r.Findings)-1]
+}
+
+// Error records an error; mend says what to do.
+func (r *Report) Error(rule string, at At, mend, what string, args ...any) {
+	r.Add(task.SeverityError, rule, at, what, args...).Mend = mend
+}
+
+// Warn records a warning; mend says what to do.
+func (r *Report) Warn(rule string, at At, mend, what string, args ...any) {
+	r.Add(task.SeverityWarning, rule, at, what, args...).Mend = mend
+}
+
+// Note records something worth knowing.
+func (r *Report) Note(rule string, at At, what string, args ...any) {
+	r.Add(task.SeverityNote, rule, at, what, args...)
+}
+
+// Syntax records a document that cannot be parsed, quoting the offending line. err is usually a *SyntaxError.
+func (r *Report) Syntax(rule, language string, err error) {
+	var s *SyntaxError
+	if !errors.As(err, &s) {
+		r.Error(rule, At{}, "", "not valid %s: %v", language, err)
+		return
+	}
+	f := r.Add(task.SeverityError, rule, At{s.Line, s.Column}, "not valid %s: %s", language, s.Reason)
+	f.Mend = s.Mend
+	if line := strings.TrimSpace(s.Source); line != "" {
+		f.Why = "the line is: " + line
+	}
+}
+
+// ReadText reads a document of at most 8 MiB from a package. Errors say what is wrong in words for people; a missing file
+// is fs.ErrNotExist.
+func ReadText(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is a %s, not a file", name, KindOf(st.Mode()))
+	}
+	if st.Size() > maxDocument {
+		return nil, fmt.Errorf("%s has %s, more than %s", name, task.Bytes(st.Size()), task.Bytes(maxDocument))
+	}
+	return fs.ReadFile(fsys, name)
+}
+
+// KindOf names the kind of a file for people.
+func KindOf(m fs.FileMode) string {
+	switch {
+	case m.IsRegular():
+		return "file"
+	case m.IsDir():
+		return "folder"
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
+
+// Nearest returns the candidate that name is most likely a slip of, or "".
+func Nearest(name string, candidates []string) string {
+	best, bestDistance := "", 3
+	for _, c := range candidates {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance && d < len(c) {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,669 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Value is the value of one parameter, in the form that its kind asks for: Text for everything that is written down, Path
+// for what is a file or folder on this machine, Items for arrays.
+type Value struct {
+	Text  string  `json:"text,omitempty"`
+	Path  string  `json:"path,omitempty"`
+	Items []Value `json:"items,omitempty"`
+}
+
+// Given is a value as a caller gave it, before it is known what it should be. Exactly one of Text, Path and JSON is set.
+type Given struct {
+	Text *string         // -i name=value
+	Path string          // -i name=@file-or-folder
+	JSON json.RawMessage // a member of a JSON object
+}
+
+// text is what was written, for values that are passed on as they are.
+func (g Given) text() string {
+	var s string
+	switch {
+	case g.Text != nil:
+		return *g.Text
+	case g.JSON != nil && json.Unmarshal(g.JSON, &s) == nil && g.JSON[0] == '"':
+		return s
+	}
+	return string(g.JSON)
+}
+
+// asJSON is the value as a JSON document: text that is valid JSON is taken as such, other text becomes a JSON string.
+func (g Given) asJSON() (json.RawMessage, error) {
+	text := []byte(g.text())
+	if g.JSON != nil {
+		return g.JSON, nil
+	}
+	if g.Path != "" {
+		data, err := readInline(g.Path)
+		if err != nil {
+			return nil, err
+		}
+		text = data
+	}
+	if json.Valid(text) {
+		return json.RawMessage(strings.TrimSpace(string(text))), nil
+	}
+	if !utf8.Valid(text) {
+		return nil, fmt.Errorf("is neither JSON nor text")
+	}
+	return json.Marshal(string(text))
+}
+
+// GivenText is a value written down.
+func GivenText(s string) Given { return Given{Text: &s} }
+
+// Request is everything a caller gives to one use of a task.
+type Request struct {
+	// Inputs by parameter name or alias.
+	Inputs map[string]Given
+	// Env are environment variables given by name.
+	Env []EnvVar
+	// Words replace the arguments when not nil: the words after "--".
+	Words []string
+	// Body is the raw request body of an HTTP task, nil when the inputs make it. For a files task it is a JSON object of
+	// inputs, or the content of its only input.
+	Body *Body
+	// Resources that are not zero replace the task's.
+	Resources Resources
+	// Unbound names inputs that are left out on purpose.
+	Unbound []string
+}
+
+// Values are the checked inputs of one use of a task.
+type Values struct {
+	Inputs map[string]Value // by parameter name; parameters without value are absent
+	// Given tells which inputs the caller gave; the others are defaults.
+	Given     map[string]bool
+	Env       []EnvVar // beyond the declared parameters
+	Words     []string // nil when not given
+	// Free are inputs beyond the declared ones, in name order; Text of each is a JSON document.
+	Free []FreeValue
+	// Body is the raw request body, when the caller gave one as such or for a parameter whose place is the whole body.
+	Body      *Body
+	Resources Resources
+	Unbound   []string
+}
+
+// FreeValue is an input that the task does not declare.
+type FreeValue struct {
+	Name string
+	JSON json.RawMessage
+}
+
+// Bind checks what a caller gave against the task's input parameters and fills in defaults. Every problem is reported, as
+// findings of one *Error with code ReasonInput.
+func Bind(t *Task, r Request) (Values, error) {
+	v := Values{Inputs: map[string]Value{}, Given: map[string]bool{}, Words: r.Words, Body: r.Body, Resources: r.Resources, Unbound: r.Unbound}
+	var problems []Finding
+	problem := func(name, rule, why, mend string) {
+		problems = append(problems, Finding{Rule: rule, Severity: SeverityError, What: fmt.Sprintf("input %q: %s", name, why), Mend: mend})
+	}
+	take := func(name string, p *Parameter, g Given) {
+		switch {
+		case v.Given[p.Name]:
+			problem(name, "input-twice", fmt.Sprintf("given twice (it means %q)", p.Name), "give it once")
+			return
+		}
+		v.Given[p.Name] = true
+		if p.Place.Kind == PlaceBody {
+			if v.Body != nil {
+				problem(name, "input-twice", "the request body is given twice", "give either the input or the body")
+				return
+			}
+			v.Body = &Body{Path: g.Path, Text: g.text()}
+			return
+		}
+		val, err := ParseGiven(p.Type, g)
+		if err != nil {
+			problem(name, "input-type", err.Error(), "see what it takes with `longshore inspect`")
+			return
+		}
+		if p.Fixed && (p.Default == nil || p.Default.Text != val.Text) {
+			def := ""
+			if p.Default != nil {
+				def = p.Default.Text
+			}
+			problem(name, "input-fixed", fmt.Sprintf("is fixed to %q by the package", def), "leave it out")
+			return
+		}
+		v.Inputs[p.Name] = val
+	}
+	for _, name := range sortedKeys(r.Inputs) {
+		p := t.Parameter(Input, name)
+		if p == nil && t.FreeInputs {
+			data, err := r.Inputs[name].asJSON()
+			if err != nil {
+				problem(name, "input-type", err.Error(), "")
+				continue
+			}
+			v.Free = append(v.Free, FreeValue{name, data})
+			continue
+		}
+		if p == nil {
+			problem(name, "input-unknown", "this task has no such input", "its inputs are: "+names(t.Inputs()))
+			continue
+		}
+		take(name, p, r.Inputs[name])
+	}
+	for _, e := range r.Env {
+		if p := t.envParameter(e.Name); p != nil {
+			take(e.Name, p, GivenText(e.Value))
+			continue
+		}
+		if !t.FreeEnv {
+			problem(e.Name, "env-unknown", "this task declares no such environment variable", "its variables are: "+names(t.envParameters()))
+			continue
+		}
+		v.Env = append(v.Env, e)
+	}
+	for i := range t.Parameters {
+		p := &t.Parameters[i]
+		if p.Direction != Input || v.Given[p.Name] {
+			continue
+		}
+		if p.Default != nil {
+			if err := Check(p.Type, *p.Default); err != nil {
+				problem(p.Name, "input-missing", "has no usable default ("+err.Error()+")", "give it a value")
+				continue
+			}
+			v.Inputs[p.Name] = *p.Default
+			continue
+		}
+		if !p.Optional && !slices.Contains(r.Unbound, p.Name) && !bodyGiven(p, r.Body) {
+			problem(p.Name, "input-missing", fmt.Sprintf("is required (%s)", p.Type.Describe()), fmt.Sprintf("give it with -i %s=%s", p.Name, p.Type.example()))
+		}
+	}
+	if len(problems) == 0 {
+		return v, nil
+	}
+	msg := problems[0].What
+	if len(problems) > 1 {
+		msg = fmt.Sprintf("%d inputs are wrong: %s", len(problems), msg)
+	}
+	return v, &Error{Code: ReasonInput, Message: msg, Hint: problems[0].Mend, Findings: problems}
+}
+
+// bodyGiven tells whether the raw request body stands in for the parameter.
+func bodyGiven(p *Parameter, b *Body) bool {
+	return b != nil && (p.Place.Kind == PlaceBody || p.Place.Kind == PlaceBodyMember)
+}
+
+func (t *Task) envParameter(name string) *Parameter {
+	for i := range t.Parameters {
+		if p := &t.Parameters[i]; p.Direction == Input && p.Place.Kind == PlaceEnv && p.Place.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (t *Task) envParameters() []Parameter {
+	var ps []Parameter
+	for _, p := range t.Inputs() {
+		if p.Place.Kind == PlaceEnv {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+func names(ps []Parameter) string {
+	if len(ps) == 0 {
+		return "none"
+	}
+	var s []string
+	for _, p := range ps {
+		s = append(s, p.Name)
+	}
+	return strings.Join(s, ", ")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// ParseGiven turns what a caller gave into a value of the type and checks it. A file given for something that is written
+// down (-i n=@file) is read, without its final line end.
+func ParseGiven(t Type, g Given) (Value, error) {
+	v, err := parseGiven(t, g)
+	if err != nil {
+		return Value{}, err
+	}
+	return v, Check(t, v)
+}
+
+func parseGiven(t Type, g Given) (Value, error) {
+	switch {
+	case t.Kind.OnDisk():
+		switch {
+		case g.Path != "":
+			return Value{Path: g.Path}, nil
+		case g.JSON != nil:
+			var s string
+			if json.Unmarshal(g.JSON, &s) != nil || !strings.HasPrefix(s, "@") {
+				return Value{}, fmt.Errorf(`must be a %s: write "@path"`, t.Kind)
+			}
+			return Value{Path: s[1:]}, nil
+		default:
+			return Value{}, fmt.Errorf("must be a %s on this machine, not text: put @ before its path", t.Kind)
+		}
+	case g.Path != "":
+		data, err := readInline(g.Path)
+		if err != nil {
+			return Value{}, err
+		}
+		if t.Kind == Array || t.Kind == JSON {
+			return parseGiven(t, Given{JSON: data})
+		}
+		return fromText(t, strings.TrimRight(string(data), "\r\n"))
+	case g.JSON != nil:
+		return fromJSON(t, g.JSON)
+	case g.Text != nil:
+		return fromText(t, *g.Text)
+	}
+	return Value{}, fmt.Errorf("has no value")
+}
+
+// maxInline bounds a file that is read as a written-down value.
+const maxInline = 64 << 20
+
+func readInline(path string) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	if st.Size() > maxInline {
+		return nil, fmt.Errorf("%s has %s, more than the %s a written value may have", path, Bytes(st.Size()), Bytes(maxInline))
+	}
+	return os.ReadFile(path)
+}
+
+func fromText(t Type, s string) (Value, error) {
+	switch t.Kind {
+	case Boolean:
+		switch strings.ToLower(s) {
+		case "true", "1", "yes":
+			return Value{Text: "true"}, nil
+		case "false", "0", "no":
+			return Value{Text: "false"}, nil
+		}
+		return Value{}, fmt.Errorf("%q is not a boolean: write true or false", s)
+	case Integer:
+		n, ok := ParseInteger(s)
+		if !ok {
+			return Value{}, fmt.Errorf("%q is not an integer", s)
+		}
+		return Value{Text: n.String()}, nil
+	case Number:
+		switch strings.ToLower(strings.TrimPrefix(s, "+")) {
+		case "nan":
+			return Value{Text: "NaN"}, nil
+		case "inf", "infinity":
+			return Value{Text: "Infinity"}, nil
+		case "-inf", "-infinity":
+			return Value{Text: "-Infinity"}, nil
+		}
+		if _, err := strconv.ParseFloat(s, 64); err != nil || strings.ContainsAny(s, "xXpP_") {
+			return Value{}, fmt.Errorf("%q is not a number", s)
+		}
+		return Value{Text: s}, nil
+	case JSON:
+		if !json.Valid([]byte(s)) {
+			return Value{}, fmt.Errorf("is not valid JSON: %s", jsonProblem(s))
+		}
+		return Value{Text: s}, nil
+	case Array:
+		return fromJSON(t, json.RawMessage(s))
+	}
+	return Value{Text: s}, nil
+}
+
+func jsonProblem(s string) string {
+	var x any
+	if err := json.Unmarshal([]byte(s), &x); err != nil {
+		return err.Error()
+	}
+	return "more than one document"
+}
+
+func fromJSON(t Type, raw json.RawMessage) (Value, error) {
+	raw = json.RawMessage(strings.TrimSpace(string(raw)))
+	if !json.Valid(raw) {
+		return Value{}, fmt.Errorf("is not valid JSON: %s", jsonProblem(string(raw)))
+	}
+	if t.Kind == JSON {
+		return Value{Text: string(raw)}, nil
+	}
+	if t.Kind == Array {
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil || items == nil {
+			return Value{}, fmt.Errorf("must be a JSON list of %s", t.Item.Kind)
+		}
+		v := Value{Items: make([]Value, 0, len(items))}
+		for i, it := range items {
+			x, err := parseGiven(*t.Item, Given{JSON: it})
+			if err != nil {
+				return Value{}, fmt.Errorf("item %d: %w", i, err)
+			}
+			v.Items = append(v.Items, x)
+		}
+		return v, nil
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil && raw[0] == '"' {
+		if t.Kind == Boolean || t.Kind == Integer {
+			return Value{}, fmt.Errorf("must be a JSON %s, found the string %s", t.Kind, raw)
+		}
+		return fromText(t, s)
+	}
+	switch {
+	case t.Kind == Geometry && raw[0] == '{':
+		return Value{Text: string(raw)}, nil
+	case t.Kind == Boolean && (raw[0] == 't' || raw[0] == 'f'),
+		t.Kind == Integer && strings.ContainsAny(string(raw[:1]), "-0123456789"),
+		t.Kind == Number && strings.ContainsAny(string(raw[:1]), "-0123456789"):
+		return fromText(t, string(raw))
+	}
+	return Value{}, fmt.Errorf("must be a %s, found %s", t.Kind, shorten(string(raw)))
+}
+
+func shorten(s string) string {
+	if utf8.RuneCountInString(s) > 60 {
+		return string([]rune(s)[:60]) + "…"
+	}
+	return s
+}
+
+var decimalInteger = regexp.MustCompile(`^[+-]?[0-9]+$`)
+
+// integral is an integer written as a number with zero fraction ("300.0", "3e2").
+var integral = regexp.MustCompile(`^[+-]?[0-9]+(\.0+)?([eE]\+?[0-9]{1,3})?$`)
+
+// ParseInteger reads a decimal integer of any size, also one written as a JSON number with a zero fraction.
+func ParseInteger(s string) (*big.Int, bool) {
+	if decimalInteger.MatchString(s) {
+		return new(big.Int).SetString(strings.TrimPrefix(s, "+"), 10)
+	}
+	if integral.MatchString(s) {
+		if r, ok := new(big.Rat).SetString(s); ok && r.IsInt() {
+			return r.Num(), true
+		}
+	}
+	return nil, false
+}
+
+// Violation is a value that does not meet its type. Rule names the constraint ("gt", "ge", "lt", "le", "infinity", "nan",
+// "min-length", "max-length", "choices", "before", "after", "min-items", "max-items", "max-bytes", "kind").
+type Violation struct {
+	Rule    string
+	Message string
+}
+
+func (v *Violation) Error() string { return v.Message }
+
+func violation(rule, format string, args ...any) error {
+	return &Violation{Rule: rule, Message: fmt.Sprintf(format, args...)}
+}
+
+// Check tests a value against its type, and answers a *Violation for the first constraint that fails. Files are looked at
+// (existence, kind, size), their content is not.
+func Check(t Type, v Value) error {
+	if t.AllowEmpty && v.Text == "" && v.Path == "" && v.Items == nil {
+		return nil
+	}
+	switch t.Kind {
+	case Boolean:
+		if v.Text != "true" && v.Text != "false" {
+			return violation("kind", "%q is not a boolean", v.Text)
+		}
+	case Integer:
+		n, ok := ParseInteger(v.Text)
+		if !ok {
+			return violation("kind", "%q is not an integer", v.Text)
+		}
+		return checkBounds(t, new(big.Rat).SetInt(n), v.Text)
+	case Number:
+		return checkNumber(t, v.Text)
+	case String:
+		n := utf8.RuneCountInString(v.Text)
+		if t.MinLength != nil && n < *t.MinLength {
+			return violation("min-length", "has %d characters, must have at least %d", n, *t.MinLength)
+		}
+		if t.MaxLength != nil && n > *t.MaxLength {
+			return violation("max-length", "has %d characters, must have at most %d", n, *t.MaxLength)
+		}
+		if len(t.Choices) > 0 && !slices.Contains(t.Choices, v.Text) {
+			return violation("choices", "%q is not one of %s", v.Text, strings.Join(t.Choices, ", "))
+		}
+	case Enumeration:
+		if !slices.Contains(t.Choices, v.Text) {
+			return violation("choices", "%q is not one of %s", v.Text, strings.Join(t.Choices, ", "))
+		}
+	case Datetime:
+		return checkTime(t, v.Text)
+	case Geometry, JSON:
+		if !json.Valid([]byte(v.Text)) {
+			return violation("kind", "is not valid JSON: %s", jsonProblem(v.Text))
+		}
+	case Image, FileKind, Directory:
+		return checkPath(t, v.Path)
+	case Array:
+		if t.MinItems != nil && len(v.Items) < *t.MinItems {
+			return violation("min-items", "has %d items, must have at least %d", len(v.Items), *t.MinItems)
+		}
+		if t.MaxItems != nil && len(v.Items) > *t.MaxItems {
+			return violation("max-items", "has %d items, must have at most %d", len(v.Items), *t.MaxItems)
+		}
+		for i, it := range v.Items {
+			if err := Check(*t.Item, it); err != nil {
+				if x, ok := err.(*Violation); ok {
+					return violation(x.Rule, "item %d: %s", i, x.Message)
+				}
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkNumber(t Type, s string) error {
+	switch s {
+	case "NaN":
+		if !t.AllowNaN {
+			return violation("nan", "NaN is not allowed")
+		}
+		return nil
+	case "Infinity", "-Infinity":
+		// An infinity meets the bounds first: +∞ passes every lower bound, −∞ every upper one.
+		if s == "-Infinity" && (t.GT != "" || t.GE != "") {
+			return violation("gt", "-Infinity is below the lower bound")
+		}
+		if s == "Infinity" && (t.LT != "" || t.LE != "") {
+			return violation("lt", "Infinity is above the upper bound")
+		}
+		if !t.AllowInfinity {
+			return violation("infinity", "%s is not allowed", s)
+		}
+		return nil
+	}
+	r, ok := ratOf(s)
+	if !ok {
+		return violation("kind", "%q is not a number", s)
+	}
+	return checkBounds(t, r, s)
+}
+
+// ratOf reads a decimal exactly, refusing exponents that would make it enormous.
+func ratOf(s string) (*big.Rat, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return nil, false
+	}
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > 400 || e < -400 {
+			return new(big.Rat).SetFloat64(f), true
+		}
+	}
+	return new(big.Rat).SetString(s)
+}
+
+func checkBounds(t Type, n *big.Rat, text string) error {
+	for _, b := range []struct {
+		bound Decimal
+		rule  string
+		fails func(int) bool
+		words string
+	}{
+		{t.GT, "gt", func(c int) bool { return c <= 0 }, "greater than"},
+		{t.GE, "ge", func(c int) bool { return c < 0 }, "at least"},
+		{t.LT, "lt", func(c int) bool { return c >= 0 }, "less than"},
+		{t.LE, "le", func(c int) bool { return c > 0 }, "at most"},
+	} {
+		if b.bound == "" {
+			continue
+		}
+		if r, ok := ratOf(string(b.bound)); ok && b.fails(n.Cmp(r)) {
+			return violation(b.rule, "%s must be %s %s", text, b.words, b.bound)
+		}
+	}
+	return nil
+}
+
+func checkTime(t Type, s string) error {
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return violation("kind", "%q is not a date and time: write it like 2024-02-23T18:00:00Z", s)
+	}
+	if t.Before != nil && at.After(*t.Before) {
+		return violation("before", "%s is later than %s", s, t.Before.Format(time.RFC3339))
+	}
+	if t.After != nil && at.Before(*t.After) {
+		return violation("after", "%s is earlier than %s", s, t.After.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func checkPath(t Type, path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		if os.IsNotExist(err) {
+			return violation("kind", "%s does not exist", path)
+		}
+		return violation("kind", "cannot look at %s: %v", path, err)
+	}
+	folder := t.Kind == Directory || slices.Contains(t.Formats, "wsidicom")
+	switch {
+	case st.IsDir() && t.Kind == FileKind, st.IsDir() && t.Kind == Image && !folder:
+		return violation("kind", "%s is a folder, must be a file", path)
+	case !st.IsDir() && !st.Mode().IsRegular():
+		return violation("kind", "%s is neither a file nor a folder", path)
+	}
+	if t.MaxBytes != nil && st.Mode().IsRegular() && st.Size() > int64(*t.MaxBytes) {
+		return violation("max-bytes", "%s has %s, must have at most %s", path, Bytes(st.Size()), *t.MaxBytes)
+	}
+	return nil
+}
+
+// Describe says in a few words what values the type takes, for example "integer, at least 1".
+func (t Type) Describe() string {
+	parts := []string{string(t.Kind)}
+	if t.Kind == Array {
+		parts[0] = "array of " + t.Item.Describe()
+	}
+	add := func(words, bound string) {
+		if bound != "" {
+			parts = append(parts, words+" "+bound)
+		}
+	}
+	number := func(n *int) string {
+		if n == nil {
+			return ""
+		}
+		return strconv.Itoa(*n)
+	}
+	add("greater than", string(t.GT))
+	add("at least", string(t.GE))
+	add("less than", string(t.LT))
+	add("at most", string(t.LE))
+	if len(t.Choices) > 0 {
+		parts = append(parts, "one of "+strings.Join(t.Choices, "|"))
+	}
+	add("min length", number(t.MinLength))
+	add("max length", number(t.MaxLength))
+	add("min items", number(t.MinItems))
+	add("max items", number(t.MaxItems))
+	add("as", strings.Join(t.Formats, "|"))
+	return strings.Join(parts, ", ")
+}
+
+func (t Type) example() string {
+	switch t.Kind {
+	case Boolean:
+		return "true"
+	case Integer, Number:
+		return "1"
+	case Enumeration:
+		if len(t.Choices) > 0 {
+			return t.Choices[0]
+		}
+	case Datetime:
+		return "2024-02-23T18:00:00Z"
+	case Image, FileKind:
+		return "@FILE"
+	case Directory:
+		return "@FOLDER"
+	case Array:
+		return "'[…]'"
+	case JSON, Geometry:
+		return "'{…}'"
+	}
+	return "VALUE"
+}
+
+// Plain returns the value as what encoding/json writes for it: a bool, json.Number, string, json.RawMessage or a list. Kinds
+// on disk give their path.
+func (v Value) Plain(t Type) any {
+	switch t.Kind {
+	case Boolean:
+		return v.Text == "true"
+	case Integer, Number:
+		if json.Valid([]byte(v.Text)) {
+			return json.RawMessage(v.Text)
+		}
+		return v.Text // NaN and the infinities have no JSON number
+	case JSON:
+		return json.RawMessage(v.Text)
+	case Geometry:
+		return json.RawMessage(v.Text)
+	case Image, FileKind, Directory:
+		return v.Path
+	case Array:
+		list := make([]any, 0, len(v.Items))
+		for _, it := range v.Items {
+			list = append(list, it.Plain(*t.Item))
+		}
+		return list
+	}
+	return v.Text
+}
