@@ -32,7 +32,7 @@ type Task struct {
 	FreeEnv bool `json:"freeEnv,omitempty"`
 	// FreeInputs tells that inputs beyond the declared ones may be given: they become members of the JSON request body.
 	FreeInputs bool              `json:"freeInputs,omitempty"`
-	Labels  map[string]string `json:"labels,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
 	// Notes say which of several legal readings was taken ("image: image.tar (seed-era name)"). Shown by inspect and run.
 	Notes []string `json:"notes,omitempty"`
 	// Detail is what only the contract itself reads, as JSON, so that a stored task can be prepared again.

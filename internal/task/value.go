@@ -86,9 +86,9 @@ type Request struct {
 type Values struct {
 	Inputs map[string]Value // by parameter name; parameters without value are absent
 	// Given tells which inputs the caller gave; the others are defaults.
-	Given     map[string]bool
-	Env       []EnvVar // beyond the declared parameters
-	Words     []string // nil when not given
+	Given map[string]bool
+	Env   []EnvVar // beyond the declared parameters
+	Words []string // nil when not given
 	// Free are inputs beyond the declared ones, in name order; Text of each is a JSON document.
 	Free []FreeValue
 	// Body is the raw request body, when the caller gave one as such or for a parameter whose place is the whole body.

@@ -1,0 +1,309 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"longshore/internal/task"
+)
+
+// maxLeftFiles bounds how many files and folders one mount may hold after a run.
+const maxLeftFiles = 1_000_000
+
+// collect reads what the container left behind and lets the contract make outputs of it.
+func (r *run) collect(ctx context.Context) *task.Failure {
+	failure := (*task.Failure)(nil)
+	if r.exit != nil && r.exec.HTTP == nil {
+		failure = r.exitFailure(*r.exit)
+	}
+	if err := r.gather(ctx); err != nil {
+		if failure == nil {
+			failure = r.failed(err)
+		}
+		return failure
+	}
+	c, err := r.job.Contract.Collect(r.task, r.exec, r.left)
+	if err != nil {
+		if failure == nil {
+			failure = r.failed(err)
+		}
+		return failure
+	}
+	r.result.Digest, r.result.DigestRule = c.Digest, c.DigestRule
+	r.result.Notes = append(r.result.Notes, c.Notes...)
+	for _, w := range c.Warnings {
+		r.warn("%s", w)
+	}
+	switch {
+	case failure == nil && c.Failure != nil:
+		failure = c.Failure
+		if failure.LogTail == "" {
+			failure.LogTail = r.logTail()
+		}
+	case failure != nil && c.Failure != nil && c.Failure.Reason == failure.Reason:
+		failure.Message = c.Failure.Message // the contract knows its own words for this exit
+	}
+	if failure != nil {
+		return failure
+	}
+	r.outputs = c.Outputs
+	if err := r.describe(); err != nil {
+		return r.failed(err)
+	}
+	return nil
+}
+
+// gather waits for the log and makes every writable mount safe to read.
+func (r *run) gather(ctx context.Context) error {
+	if r.exec.HTTP != nil {
+		r.follow.stop()
+	}
+	select {
+	case <-r.follow.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := r.follow.err; err != nil {
+		return task.Errorf(task.ReasonEngine, "the log cannot be kept: %w", err)
+	}
+	dir := r.follow.dir
+	r.left.Log, r.left.Stdout, r.left.Stderr = filepath.Join(dir, "log"), filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")
+	r.left.Mounts = map[string]string{}
+	for _, m := range r.exec.Mounts {
+		folder, ok := r.staged[m.Name]
+		if !ok {
+			continue
+		}
+		warnings, err := makeSafe(ctx, folder, m)
+		if err != nil {
+			return err
+		}
+		r.left.Warnings = append(r.left.Warnings, warnings...)
+		for _, w := range warnings {
+			r.warn("%s", w)
+		}
+		r.left.Mounts[m.Name] = folder
+	}
+	return nil
+}
+
+// makeSafe walks what a container left in a mount. Everything that is no regular file, folder or permitted link is an output
+// error; rights are set so that the caller can read it, and special bits are taken off. The container is dead by now, so
+// nothing changes under the walk.
+func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []string, err error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, task.Errorf(task.ReasonEngine, "cannot open what the container left in %s: %w", m.Target, err)
+	}
+	defer root.Close()
+	var bad []task.Finding
+	count := 0
+	refuse := func(name, what, mend string) {
+		bad = append(bad, task.Finding{Rule: "output-kind", Severity: task.SeverityError, File: name, What: fmt.Sprintf("%s is a %s", filepath.Join(m.Target, name), what), Mend: mend})
+	}
+	var walk func(name string) error
+	walk = func(name string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := own(root, name); err != nil {
+			return err
+		}
+		if err := root.Chmod(name, 0o755); err != nil {
+			return err
+		}
+		d, err := root.Open(name)
+		if err != nil {
+			return err
+		}
+		entries, err := d.ReadDir(-1)
+		d.Close()
+		if err != nil {
+			return err
+		}
+		if count += len(entries); count > maxLeftFiles {
+			return task.Errorf(task.ReasonOutput, "the container left more than %d files in %s", maxLeftFiles, m.Target)
+		}
+		for _, e := range entries {
+			child := filepath.Join(name, e.Name())
+			switch t := e.Type(); {
+			case t.IsDir():
+				if err := walk(child); err != nil {
+					return err
+				}
+			case t.IsRegular():
+				if err := own(root, child); err != nil {
+					return err
+				}
+				if err := safeMode(root, child); err != nil {
+					return err
+				}
+			case t&fs.ModeSymlink != 0:
+				if m.Links != task.LinksKeptInside {
+					refuse(child, "symbolic link", "write the file itself: links are not taken over")
+					continue
+				}
+				if _, err := root.Stat(child); err != nil { // missing, or outside
+					warnings = append(warnings, fmt.Sprintf("%s is a symbolic link that does not stay inside the output; it was dropped", filepath.Join(m.Target, child)))
+					if err := root.Remove(child); err != nil {
+						return err
+					}
+				}
+			default:
+				refuse(child, kindName(t), "write regular files and folders only")
+			}
+		}
+		return nil
+	}
+	if err := walk("."); err != nil {
+		if e, ok := err.(*task.Error); ok {
+			return nil, e
+		}
+		return nil, task.Errorf(task.ReasonEngine, "cannot read what the container left in %s: %w", m.Target, err)
+	}
+	if len(bad) > 0 {
+		e := &task.Error{Code: task.ReasonOutput, Message: bad[0].What, Hint: bad[0].Mend, Findings: bad}
+		if len(bad) > 1 {
+			e.Message = fmt.Sprintf("%s, and %d more of the outputs are no regular files", bad[0].What, len(bad)-1)
+		}
+		return nil, e
+	}
+	return warnings, nil
+}
+
+func kindName(t fs.FileMode) string {
+	switch {
+	case t&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case t&fs.ModeSocket != 0:
+		return "socket"
+	case t&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
+
+// own gives a file or folder to the user who runs Longshore: inside, it may belong to any user of the image.
+func own(root *os.Root, name string) error {
+	st, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	if s, ok := st.Sys().(*syscall.Stat_t); ok && int(s.Uid) == uid && int(s.Gid) == gid {
+		return nil
+	}
+	return root.Lchown(name, uid, gid)
+}
+
+// safeMode lets everybody read a file, keeps its execute bits and takes off setuid, setgid and sticky.
+func safeMode(root *os.Root, name string) error {
+	st, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	want := 0o644 | st.Mode().Perm()&0o111
+	if st.Mode() == want {
+		return nil
+	}
+	return root.Chmod(name, want)
+}
+
+// maxInlineValue bounds a value that is read from its file into result.json: 1 MiB.
+const maxInlineValue = 1 << 20
+
+// published is one output on its way to the output folder.
+type published struct {
+	name   string // in the output folder
+	source string
+}
+
+// describe fills in the result's outputs, in the task's order.
+func (r *run) describe() error {
+	taken := map[string]bool{"result.json": true}
+	for _, p := range r.task.Outputs() {
+		v, ok := r.outputs[p.Name]
+		if !ok {
+			continue
+		}
+		name := safeName(p.Name, taken)
+		o := task.OutputResult{Name: p.Name, Type: p.Type.Kind, Path: name}
+		var err error
+		if o.Size, o.Files, o.SHA256, err = sum(v.Path); err != nil {
+			return task.Errorf(task.ReasonEngine, "cannot read the output %s: %w", p.Name, err)
+		}
+		o.Value = outputValue(p, v, o)
+		r.result.Outputs = append(r.result.Outputs, o)
+		r.files = append(r.files, published{name, v.Path})
+	}
+	return nil
+}
+
+// safeName is the output's name as one path element that is not taken yet.
+func safeName(name string, taken map[string]bool) string {
+	s := strings.Map(func(c rune) rune {
+		if c == '/' || c == 0 {
+			return '_'
+		}
+		return c
+	}, name)
+	if s == "" || s == "." || s == ".." {
+		s = "output-" + strings.ReplaceAll(s, ".", "_")
+	}
+	for base, n := s, 2; taken[s]; n++ {
+		s = fmt.Sprintf("%s-%d", base, n)
+	}
+	taken[s] = true
+	return s
+}
+
+// fileValue is how a file or folder appears as a typed value.
+type fileValue struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+func outputValue(p task.Parameter, v task.Value, o task.OutputResult) any {
+	file := fileValue{o.Path, o.Size, o.SHA256}
+	switch {
+	case p.Type.Kind.OnDisk():
+		return file
+	case p.Type.Kind == task.Array:
+		return arrayValue(*p.Type.Item, v, o.Path)
+	case v.Text == "" && o.Size > 0:
+		data, err := os.ReadFile(v.Path)
+		if o.Size > maxInlineValue || err != nil || !utf8.Valid(data) {
+			return file
+		}
+		v.Text = string(data)
+	}
+	if p.Type.Kind == task.JSON && !json.Valid([]byte(v.Text)) {
+		return v.Text
+	}
+	return v.Plain(p.Type)
+}
+
+// arrayValue shows items on disk by their path below the output folder.
+func arrayValue(item task.Type, v task.Value, path string) any {
+	list := make([]any, 0, len(v.Items))
+	for i, it := range v.Items {
+		at := fmt.Sprintf("%s/%d", path, i)
+		switch {
+		case item.Kind.OnDisk():
+			list = append(list, map[string]string{"path": at})
+		case item.Kind == task.Array:
+			list = append(list, arrayValue(*item.Item, it, at))
+		default:
+			list = append(list, it.Plain(item))
+		}
+	}
+	return list
+}

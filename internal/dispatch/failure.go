@@ -1,0 +1,81 @@
+package dispatch
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+
+	"longshore/internal/engine"
+	"longshore/internal/task"
+)
+
+// exitFailure says why a container that ended did not end well, or nil when it did.
+func (r *run) exitFailure(e engine.Exit) *task.Failure {
+	mem := r.exec.Resources.Memory
+	switch {
+	case e.OOM:
+		return &task.Failure{
+			Reason: task.ReasonOOM, Message: fmt.Sprintf("the container ran out of memory: its limit is %s", mem),
+			Hint:    fmt.Sprintf("raise the limit in the package, or for this run with --memory (for example --memory %dMi)", max(2*int64(mem)>>20, 16)),
+			LogTail: r.logTail(),
+		}
+	case e.DiskExceeded:
+		return &task.Failure{
+			Reason: task.ReasonOutput, Message: fmt.Sprintf("the container wrote more than %s and was stopped", r.exec.Resources.Disk),
+			Hint: "raise the limit with --disk if it needs that much", LogTail: r.logTail(),
+		}
+	case e.Code == 0:
+		return nil
+	}
+	f := &task.Failure{Reason: task.ReasonExit, Message: fmt.Sprintf("the container exited with code %d", e.Code), LogTail: r.logTail()}
+	switch {
+	case e.PidsExceeded:
+		f.Message += fmt.Sprintf(" after reaching its limit of %d processes", engine.DefaultPids)
+		f.Hint = "it starts too many processes or threads"
+	case e.Signal != 0:
+		sig := syscall.Signal(e.Signal)
+		f.Message = fmt.Sprintf("the container was ended by signal %d (%s)", e.Signal, sig)
+		if sig == syscall.SIGSYS {
+			f.Hint = "it made a system call that is not allowed"
+		}
+		if sig == syscall.SIGXFSZ {
+			f.Reason = task.ReasonOutput
+			f.Message = fmt.Sprintf("the container tried to write a file larger than %s", r.exec.Resources.Disk)
+			f.Hint = "raise the limit with --disk if it needs that much"
+		}
+	case f.LogTail == "":
+		f.Hint = "it wrote nothing to its log"
+	default:
+		f.Hint = "see the last lines of its log"
+	}
+	return f
+}
+
+// tailLines and tailBytes bound the end of the log that is shown with a failure.
+const (
+	tailLines = 20
+	tailBytes = 4 << 10
+)
+
+func (r *run) logTail() string {
+	if r.follow == nil {
+		return ""
+	}
+	return r.follow.tail()
+}
+
+// lastLines shortens text to its last lines.
+func lastLines(s string) string {
+	s = strings.TrimRight(s, "\n")
+	if len(s) > tailBytes {
+		s = s[len(s)-tailBytes:]
+		if i := strings.IndexByte(s, '\n'); i >= 0 {
+			s = s[i+1:]
+		}
+	}
+	lines := strings.Split(s, "\n")
+	if len(lines) > tailLines {
+		lines = lines[len(lines)-tailLines:]
+	}
+	return strings.ToValidUTF8(strings.Join(lines, "\n"), "\uFFFD")
+}

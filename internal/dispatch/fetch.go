@@ -1,0 +1,108 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"longshore/internal/task"
+)
+
+// Limits of a download.
+const (
+	maxFetch     = 8 << 30
+	maxRedirects = 5
+)
+
+// fetch downloads an input and returns the file that holds it. Only http and https, and, unless the policy says otherwise,
+// only from public addresses: a package must not reach into the operator's network by naming an input.
+func (r *run) fetch(ctx context.Context, address string) (string, error) {
+	fail := func(why error, hint string) error {
+		e := task.Errorf(task.ReasonInput, "cannot download the input %s: %w", address, why)
+		e.Hint = hint
+		return e
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fail(err, "")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", fail(fmt.Errorf("%q is not an http or https address", u.Scheme), "give a local file instead with -i name=@file")
+	}
+	if !r.d.Policy.Fetch {
+		return "", fail(errors.New("downloads are not allowed here"), "give a local file instead with -i name=@file")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", fail(err, "")
+	}
+	resp, err := r.d.fetchClient().Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return "", fail(err, "give a local file instead with -i name=@file")
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fail(fmt.Errorf("it answered %s", resp.Status), "give a local file instead with -i name=@file")
+	}
+	dir, err := r.private("fetched", 0o700)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(dir, "input-")
+	if err != nil {
+		return "", task.Errorf(task.ReasonEngine, "cannot keep the input: %w", err)
+	}
+	n, err := io.Copy(f, io.LimitReader(resp.Body, maxFetch+1))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case err != nil:
+		return "", fail(err, "")
+	case n > maxFetch:
+		return "", fail(fmt.Errorf("it is larger than %s", task.Bytes(maxFetch)), "")
+	case n == 0:
+		return "", fail(errors.New("it is empty"), "")
+	}
+	return filepath.Join(dir, filepath.Base(f.Name())), os.Chmod(f.Name(), 0o644)
+}
+
+func (d *Dispatcher) fetchClient() *http.Client {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	if !d.Policy.FetchPrivate {
+		// Checked on the address that is really connected to, so that a name cannot change its mind.
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			ap, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			if a := ap.Addr().Unmap(); !a.IsGlobalUnicast() || a.IsPrivate() {
+				return fmt.Errorf("%s is not a public address", a)
+			}
+			return nil
+		}
+	}
+	return &http.Client{
+		Timeout:   30 * time.Minute,
+		Transport: &http.Transport{DialContext: dialer.DialContext, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute},
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return fmt.Errorf("more than %d redirects", maxRedirects)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,243 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"longshore/internal/task"
+)
+
+// ResultFile and LogFile are the names that every output folder has.
+const (
+	ResultFile = "result.json"
+	LogFile    = "log"
+)
+
+// publish makes the output folder appear with everything in it, or not at all. A folder that holds an earlier result is
+// replaced as a whole; any other folder that is not empty is left alone, which is an error.
+func (r *run) publish() error {
+	out, err := filepath.Abs(r.job.OutDir)
+	if err != nil {
+		return err
+	}
+	if err := CheckOutDir(out); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-")
+	if err != nil {
+		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := r.fill(tmp); err != nil {
+		return task.Errorf(task.ReasonEngine, "cannot write the output folder: %w", err)
+	}
+	return replace(tmp, out)
+}
+
+// CheckOutDir tells beforehand whether dir can become an output folder: it does not exist, is empty, or holds an earlier
+// result.
+func CheckOutDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0:
+		return nil
+	case err != nil:
+		return task.Errorf(task.CodeUsage, "cannot use the output folder: %w", err)
+	case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ResultFile }):
+		return nil
+	}
+	return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("the output folder %s is not empty and holds no earlier result", dir)}).
+		WithHint("name another folder with -o, or empty it")
+}
+
+func (r *run) fill(tmp string) error {
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := placeAll(r.files, tmp); err != nil {
+		return err
+	}
+	log := filepath.Join(tmp, LogFile)
+	if _, err := os.Lstat(log); err == nil {
+		log += ".txt"
+		r.result.Notes = append(r.result.Notes, "an output is named log: the run's log is log.txt")
+	}
+	if err := r.publishLog(log); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r.result, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(tmp, ResultFile), append(data, '\n'), 0o644)
+}
+
+func (r *run) publishLog(to string) error {
+	if r.follow == nil {
+		return os.WriteFile(to, nil, 0o644)
+	}
+	<-r.follow.done
+	return moveTree(filepath.Join(r.follow.dir, "log"), to)
+}
+
+// replace puts the finished folder tmp in the place of out.
+func replace(tmp, out string) error {
+	err := os.Rename(tmp, out) // also when out is an empty folder
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
+	}
+	// The old result and the new one change places in one step; the old one then lies at tmp, which the caller removes.
+	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, out, unix.RENAME_EXCHANGE); err != nil {
+		return task.Errorf(task.CodeUsage, "cannot replace the output folder: %w", err)
+	}
+	return nil
+}
+
+// placeAll moves the outputs to dir by name, and has them point there. What lies inside another output is copied before that
+// is moved.
+func placeAll(files []published, dir string) error {
+	sources := make([]string, len(files))
+	for i, f := range files {
+		sources[i] = f.source
+	}
+	for _, nested := range []bool{true, false} {
+		for i := range files {
+			if within := insideAnother(sources, i); within != nested {
+				continue
+			}
+			to := filepath.Join(dir, files[i].name)
+			place := moveTree
+			if nested {
+				place = copyAny
+			}
+			if err := place(files[i].source, to); err != nil {
+				return err
+			}
+			files[i].source = to
+		}
+	}
+	return nil
+}
+
+// insideAnother tells whether path i lies in, or is, another of the paths; of equal ones the first counts as not inside.
+func insideAnother(paths []string, i int) bool {
+	for j, p := range paths {
+		if j != i && (strings.HasPrefix(paths[i], p+string(filepath.Separator)) || p == paths[i] && j < i) {
+			return true
+		}
+	}
+	return false
+}
+
+// moveTree moves a file or folder, by copying when it lies on another file system.
+func moveTree(from, to string) error {
+	err := os.Rename(from, to)
+	if err == nil || !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	return copyAny(from, to)
+}
+
+func copyAny(from, to string) error {
+	st, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		return copyFile(from, to, st.Mode().Perm())
+	}
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(to)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return copyTree(context.Background(), from, root, ".", 0o755, 0o644)
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// sum measures a file or folder: its size in bytes, the number of files, and its digest (see task.OutputResult).
+func sum(path string) (size int64, files int, digest string, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, "", err
+	}
+	if !st.IsDir() {
+		digest, size, err = sumFile(path)
+		return size, 1, digest, err
+	}
+	h := sha256.New()
+	err = filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		d, n, err := sumFile(p)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(path, p)
+		size, files = size+n, files+1
+		fmt.Fprintf(h, "%s  %s\n", d, filepath.ToSlash(rel))
+		return err
+	})
+	return size, files, hex.EncodeToString(h.Sum(nil)), err
+}
+
+func sumFile(path string) (digest string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// use hands the collected outputs to the job, laid out by name.
+func (r *run) use() error {
+	dir, err := r.private("outputs", 0o700)
+	if err != nil {
+		return err
+	}
+	if err := placeAll(r.files, dir); err != nil {
+		return task.Errorf(task.ReasonEngine, "cannot lay out the outputs: %w", err)
+	}
+	return r.job.Use(r.result, dir)
+}

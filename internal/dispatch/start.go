@@ -1,0 +1,226 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"longshore/internal/engine"
+	"longshore/internal/task"
+)
+
+// applyPolicy fills in default limits and refuses what the operator does not allow or the machine cannot give.
+func (r *run) applyPolicy() error {
+	d, x, has := r.d.Policy.Defaults, &r.exec.Resources, r.d.Capacity
+	if x.CPU == 0 {
+		x.CPU = d.CPU
+	}
+	if x.Memory == 0 {
+		x.Memory = d.Memory
+	}
+	if x.Disk == 0 {
+		x.Disk = d.Disk
+	}
+	if x.Shm == 0 {
+		x.Shm = d.Shm
+	}
+	refuse := func(what, hint string, args ...any) error {
+		return (&task.Error{Code: task.ReasonPolicy, Message: what}).WithHint(hint, args...)
+	}
+	switch {
+	case x.GPUs > 0:
+		return refuse(fmt.Sprintf("the task needs %d GPU(s) and this machine offers none to containers", x.GPUs), "run it on a machine with GPUs, or without them with --gpus 0 if the program can")
+	case has.CPU > 0 && x.CPU > has.CPU:
+		return refuse(fmt.Sprintf("resource limit exceeds the maximum: the task asks for %s CPUs, this machine has %s", x.CPU, has.CPU), "run it with fewer: --cpus %s", has.CPU)
+	case has.Memory > 0 && x.Memory > has.Memory:
+		return refuse(fmt.Sprintf("resource limit exceeds the maximum: the task asks for %s of memory, this machine has %s", x.Memory, has.Memory), "run it with less: --memory %dMi", int64(has.Memory)>>20)
+	}
+	if r.exec.Network || r.job.Network {
+		r.exec.Network = r.job.Network && r.d.Policy.Network
+		if !r.exec.Network {
+			r.warn("the task declares that it needs the network; it runs without. Allow it with --network host")
+		}
+	}
+	r.result.Resources, r.result.Network = *x, r.exec.Network
+	return nil
+}
+
+// start makes the container and follows its log.
+func (r *run) start(ctx context.Context) error {
+	spec, err := r.spec(ctx)
+	if err != nil {
+		return err
+	}
+	h, err := r.d.Engine.Start(ctx, spec)
+	if err != nil {
+		if se, ok := errors.AsType[*engine.StartError](err); ok {
+			return startError(se)
+		}
+		return task.Errorf(task.ReasonEngine, "the container could not be started: %w", err)
+	}
+	r.handle = &h
+	for _, s := range h.Steps {
+		r.stepTimes(s)
+	}
+	mark := ""
+	if r.exec.HTTP != nil {
+		mark = r.exec.HTTP.ReadyMark
+	}
+	logs, err := r.private("logs", 0o700)
+	if err != nil {
+		return err
+	}
+	if r.follow, err = startFollower(ctx, r.d.Engine, h, logs, mark, r.job.Observe); err != nil {
+		return task.Errorf(task.ReasonEngine, "the container's log cannot be read: %w", err)
+	}
+	return nil
+}
+
+// stepTimes keeps the engine's own steps until the stage is booked.
+func (r *run) stepTimes(s engine.Step) {
+	r.steptimes = append(r.steptimes, task.StepTime{Name: s.Name, Millis: float64(s.Took.Microseconds()) / 1000})
+}
+
+func startError(e *engine.StartError) error {
+	out := &task.Error{Code: task.ReasonImage, Message: "the container could not be started", Cause: e.Err}
+	switch e.Kind {
+	case "command":
+		out.Hint = "the image lacks the program it should start: check CMD, ENTRYPOINT and the package's command"
+	case "user":
+		out.Hint = "the image's USER does not exist in its /etc/passwd"
+	case "limit", "unsupported":
+		out.Code = task.ReasonPolicy
+	}
+	return out
+}
+
+// spec merges what the image says with what the contract made of the task.
+func (r *run) spec(ctx context.Context) (engine.Spec, error) {
+	layers, err := r.image.Layers(ctx)
+	if err != nil {
+		return engine.Spec{}, task.Errorf(task.ReasonImage, "the image cannot be used: %w", err)
+	}
+	args := commandLine(r.facts, r.exec.Process)
+	if len(args) == 0 {
+		return engine.Spec{}, (&task.Error{Code: task.ReasonImage, Message: "the image has neither ENTRYPOINT nor CMD, and the package names no command"}).
+			WithHint("add a CMD to the Dockerfile")
+	}
+	env := append([]string(nil), r.facts.Env...)
+	for _, e := range r.exec.Process.Env {
+		env = append(env, e.Name+"="+e.Value)
+	}
+	x := r.exec.Resources
+	spec := engine.Spec{
+		ID:     r.result.ID,
+		Labels: map[string]string{"contract": r.task.Contract, "task": r.task.Name},
+		Image:  engine.Image{Reference: r.facts.Reference, Digest: r.facts.Digest, Layers: layers},
+		Process: engine.Process{
+			Args: args, Env: lastWins(env), Dir: first(r.exec.Process.Dir, r.facts.WorkingDir), User: first(r.exec.Process.User, r.facts.User),
+			StopSignal: r.facts.StopSignal, Capabilities: r.job.Privileges,
+		},
+		Mounts:   r.mounts,
+		Limits:   engine.Limits{MilliCPU: int64(x.CPU), Memory: int64(x.Memory), Disk: int64(x.Disk), Shm: int64(x.Shm)},
+		LogLimit: r.d.Policy.LogLimit,
+	}
+	if r.exec.Network {
+		spec.Network = engine.NetworkHost
+	}
+	if want := "linux/" + runtime.GOARCH; r.facts.Arch != "" && !strings.HasPrefix(r.facts.Arch, want) {
+		return engine.Spec{}, (&task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("the image is for %s, this machine runs %s", r.facts.Arch, want)}).
+			WithHint("build or pull it for %s", want)
+	}
+	return spec, nil
+}
+
+// commandLine applies the process's changes to the image's ENTRYPOINT and CMD, as "docker run" does.
+func commandLine(img task.ImageFacts, p task.Process) []string {
+	entrypoint, args := img.Entrypoint, img.Cmd
+	if p.Entrypoint != nil {
+		entrypoint, args = p.Entrypoint, nil
+	}
+	if p.Args != nil {
+		args = p.Args
+	}
+	return append(append([]string(nil), entrypoint...), args...)
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// lastWins keeps the last value of each variable, at the place of its first.
+func lastWins(env []string) []string {
+	at := map[string]int{}
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if i, ok := at[name]; ok {
+			out[i] = e
+			continue
+		}
+		at[name] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
+// wait waits for a files task to end.
+func (r *run) wait(ctx context.Context) *task.Failure {
+	var exit engine.Exit
+	err := within(ctx, r.times.Run, func(ctx context.Context) (err error) {
+		exit, err = r.d.Engine.Wait(ctx, *r.handle)
+		return err
+	})
+	if err != nil {
+		return r.interrupted(ctx, err, r.times)
+	}
+	r.ended(exit)
+	return nil
+}
+
+// interrupted ends a container whose stage was cut short, and says why.
+func (r *run) interrupted(ctx context.Context, err error, t task.Timeouts) *task.Failure {
+	f := r.failed(err)
+	f.LogTail = r.logTail()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Stop+20e9)
+	defer cancel()
+	if serr := r.d.Engine.Stop(stop, *r.handle, t.Stop); serr != nil {
+		r.warn("the container could not be stopped: %v", serr)
+		return f
+	}
+	if exit, werr := r.d.Engine.Wait(stop, *r.handle); werr == nil {
+		r.ended(exit)
+	}
+	if f.Reason == task.ReasonTimeout {
+		f.Message = fmt.Sprintf("the container did not end within %s and was stopped", t.Run)
+		f.Hint = "raise --timeout if it needs more time"
+	}
+	return f
+}
+
+// ended books how the container ended.
+func (r *run) ended(e engine.Exit) {
+	r.exit = &e
+	code := e.Code
+	if !e.Stopped {
+		r.result.ExitCode = &code
+	}
+	exit := exitOf(e)
+	r.result.Exit, r.left.Exit = &exit, exit
+	r.result.Usage = task.Usage{PeakMemory: task.Bytes(e.Usage.PeakMemory), CPUSeconds: e.Usage.CPU.Seconds(), DiskBytes: task.Bytes(e.Usage.Disk)}
+	for _, u := range e.Unenforced {
+		r.warn("a limit could not be enforced on this machine: %s", u)
+	}
+	if e.LogDropped > 0 {
+		r.warn("the log was cut: %s more were written than are kept", task.Bytes(e.LogDropped))
+	}
+}
+
+func exitOf(e engine.Exit) task.Exit {
+	return task.Exit{Code: e.Code, Signal: e.Signal, OOM: e.OOM, PidsExceeded: e.PidsExceeded, DiskExceeded: e.DiskExceeded, Stopped: e.Stopped, LogDropped: e.LogDropped}
+}
