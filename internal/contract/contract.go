@@ -41,6 +41,9 @@ type Contract interface {
 type Options struct {
 	// Variant chooses among the uses a package offers (Kaapana: the template's identifier).
 	Variant string
+	// Own tells that the document named is the caller's own, on the caller's machine: paths and environment variables that
+	// it refers to may be read (Kaapana: task.json). Servers leave it false.
+	Own bool
 }
 
 // Recognition is how sure a contract is that a package is its own.
@@ -89,9 +92,17 @@ type Example struct {
 	Name    string
 	Variant string
 	Request task.Request
+	// Skip, when not empty, says why the run cannot be made or judged; it is then skipped, which is no pass.
+	Skip string
+	// From binds inputs, by name, to outputs of earlier examples of the same list, whose outputs are kept until the last
+	// example has run.
+	From map[string]ExampleOutput
 	// Check compares a succeeded run with the promise. Nil checks only that the run succeeds. outDir holds the outputs.
 	Check func(res *task.Result, outDir string) Verdict
 }
+
+// ExampleOutput names one output of an example.
+type ExampleOutput struct{ Example, Output string }
 
 // Verdict is the outcome of one comparison.
 type Verdict struct {

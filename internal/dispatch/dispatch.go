@@ -111,6 +111,8 @@ type run struct {
 	d   *Dispatcher
 	job Job
 	dir string // private folder, made by the first step that needs it
+	// lock is held while the run lives, so that a crashed run's folder can be told from one in use.
+	lock *os.File
 
 	task   *task.Task
 	values task.Values
@@ -336,6 +338,11 @@ func (r *run) private(name string, mode os.FileMode) (string, error) {
 			return "", task.Errorf(task.ReasonEngine, "cannot make the run's folder: %w", err)
 		}
 		r.dir = dir
+		lock, err := lockFolder(dir)
+		if err != nil {
+			return "", task.Errorf(task.ReasonEngine, "cannot lock the run's folder: %w", err)
+		}
+		r.lock = lock
 	}
 	path := filepath.Join(r.dir, name)
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -374,6 +381,9 @@ func (r *run) removeFolder() {
 		r.warn("the run's folder could not be removed: %v; `longshore doctor --fix` removes leftovers", err)
 	}
 	r.dir = ""
+	if r.lock != nil {
+		r.lock.Close()
+	}
 }
 
 // finish ends the run in a terminal state and publishes it.

@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Direction tells inputs from outputs.
 type Direction string
@@ -27,6 +30,11 @@ type Parameter struct {
 	// Fixed inputs are shown and cannot be changed: only their default is accepted.
 	Fixed bool  `json:"fixed,omitempty"`
 	Place Place `json:"place"`
+}
+
+// answersToAny tells whether one of names is the parameter's name or an alias of it.
+func (p *Parameter) answersToAny(names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return n == p.Name || slices.Contains(p.Aliases, n) })
 }
 
 // Place says where a value goes, or is found.
@@ -94,6 +102,9 @@ type Type struct {
 	Choices []string `json:"choices,omitempty"`
 	// AllowEmpty accepts the empty text whatever else is said (Kaapana: "" means unset).
 	AllowEmpty bool `json:"allowEmpty,omitempty"`
+	// Verbatim keeps the text of a value exactly as it was given: the kind only checks it. JSON of any kind is accepted and
+	// becomes text; null means not set.
+	Verbatim bool `json:"verbatim,omitempty"`
 	// Before and After bound datetimes, inclusive.
 	Before *time.Time `json:"before,omitempty"`
 	After  *time.Time `json:"after,omitempty"`

@@ -19,6 +19,8 @@ type Value struct {
 	Text  string  `json:"text,omitempty"`
 	Path  string  `json:"path,omitempty"`
 	Items []Value `json:"items,omitempty"`
+	// Except lists files below the folder Path, slash separated and relative to it, that are not part of the value.
+	Except []string `json:"except,omitempty"`
 }
 
 // Given is a value as a caller gave it, before it is known what it should be. Exactly one of Text, Path and JSON is set.
@@ -113,6 +115,8 @@ func Bind(t *Task, r Request) (Values, error) {
 	}
 	take := func(name string, p *Parameter, g Given) {
 		switch {
+		case p.Type.verbatimNull(g):
+			return
 		case v.Given[p.Name]:
 			problem(name, "input-twice", fmt.Sprintf("given twice (it means %q)", p.Name), "give it once")
 			return
@@ -182,8 +186,18 @@ func Bind(t *Task, r Request) (Values, error) {
 			v.Inputs[p.Name] = *p.Default
 			continue
 		}
-		if !p.Optional && !slices.Contains(r.Unbound, p.Name) && !bodyGiven(p, r.Body) {
+		if !p.Optional && !p.answersToAny(r.Unbound) && !bodyGiven(p, r.Body) {
 			problem(p.Name, "input-missing", fmt.Sprintf("is required (%s)", p.Type.Describe()), fmt.Sprintf("give it with -i %s=%s", p.Name, p.Type.example()))
+		}
+	}
+	if r.Body != nil && t.Exchange == HTTP {
+		for name := range v.Given {
+			if p := t.Parameter(Input, name); p != nil && p.Place.Kind == PlaceBodyMember {
+				problem(name, "input-twice", "is part of the request body, which is given as a whole too", "give either the inputs or the body")
+			}
+		}
+		for _, f := range v.Free {
+			problem(f.Name, "input-twice", "is part of the request body, which is given as a whole too", "give either the inputs or the body")
 		}
 	}
 	if len(problems) == 0 {
@@ -273,7 +287,14 @@ func parseGiven(t Type, g Given) (Value, error) {
 		if t.Kind == Array || t.Kind == JSON {
 			return parseGiven(t, Given{JSON: data})
 		}
-		return fromText(t, strings.TrimRight(string(data), "\r\n"))
+		text := strings.TrimRight(string(data), "\r\n")
+		if t.Verbatim {
+			return Value{Text: text}, nil
+		}
+		return fromText(t, text)
+	case t.Verbatim && (g.JSON != nil || g.Text != nil):
+		text, _ := g.verbatimText()
+		return Value{Text: text}, nil
 	case g.JSON != nil:
 		return fromJSON(t, g.JSON)
 	case g.Text != nil:
@@ -432,8 +453,14 @@ func Check(t Type, v Value) error {
 	if t.AllowEmpty && v.Text == "" && v.Path == "" && v.Items == nil {
 		return nil
 	}
+	if t.Verbatim && !verbatimKind(t.Kind, v.Text) {
+		return violation("kind", "%q is not %s", v.Text, map[Kind]string{Boolean: "a boolean: write true or false", Integer: "an integer"}[t.Kind])
+	}
 	switch t.Kind {
 	case Boolean:
+		if t.Verbatim {
+			return nil
+		}
 		if v.Text != "true" && v.Text != "false" {
 			return violation("kind", "%q is not a boolean", v.Text)
 		}
@@ -574,7 +601,7 @@ func checkPath(t Type, path string) error {
 	}
 	folder := t.Kind == Directory || slices.Contains(t.Formats, "wsidicom")
 	switch {
-	case st.IsDir() && t.Kind == FileKind, st.IsDir() && t.Kind == Image && !folder:
+	case st.IsDir() && t.Kind == FileKind && !slices.Contains(t.Formats, "folder"), st.IsDir() && t.Kind == Image && !folder:
 		return violation("kind", "%s is a folder, must be a file", path)
 	case !st.IsDir() && !st.Mode().IsRegular():
 		return violation("kind", "%s is neither a file nor a folder", path)

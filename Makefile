@@ -1,0 +1,50 @@
+# `make` alone prints what there is. Everything a target needs on a fresh Debian machine with Go, it installs (scripts/setup.sh).
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TAGS    := seccomp osusergo netgo
+BENCH   ?=
+FUZZTIME ?= 10s
+
+export CGO_ENABLED = 1
+export LONGSHORE_TAGS = $(TAGS)
+
+.PHONY: help build test demo check base-images bench fuzz fmt lint clean setup-build setup-test setup-demo
+
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+build: setup-build ## the static binary bin/longshore
+	@go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '-s -w -extldflags "-static" -X longshore/internal/cli.Version=$(VERSION)' -o bin/longshore ./cmd/longshore
+
+test: setup-test base-images ## vet and every test, with the race detector; the full output is kept in out/test
+	@scripts/test.sh
+
+demo: setup-demo base-images ## build, then run the examples of all five contracts and print what they answer
+	@scripts/demo.sh
+
+check: test demo ## everything that CI runs
+
+base-images: build setup-demo ## the examples' base images from Debian packages, where the local store lacks them
+	@scripts/base-images.sh
+
+bench: build ## the figures of docs/benchmarks.md on this machine (BENCH: arguments for longshore bench)
+	@bin/longshore bench $(BENCH)
+
+fuzz: setup-build ## every fuzz target for a short time each (FUZZTIME=10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+fmt: ## format the Go files
+	@gofmt -w cmd internal scripts
+
+lint: setup-build ## golangci-lint with the rules of .golangci.yml
+	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+clean: ## remove what make made here; the local image store stays
+	@rm -rf bin out .cache
+
+setup-build setup-test setup-demo: setup-%:
+	@scripts/setup.sh $*

@@ -1,0 +1,189 @@
+package app
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"longshore/internal/dispatch"
+	"longshore/internal/image"
+	"longshore/internal/task"
+)
+
+// images gets images ready for dispatch: it builds, loads, pulls or finds them.
+type images struct{ app *App }
+
+var _ dispatch.Images = (*images)(nil)
+
+// Ensure implements dispatch.Images.
+func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Image, error) {
+	store, err := i.app.Images()
+	if err != nil {
+		return nil, imageError(err)
+	}
+	var img *image.Image
+	switch src.Kind {
+	case task.ImageBuild:
+		img, err = i.app.build(ctx, store, src)
+	case task.ImageArchive:
+		img, err = i.load(ctx, store, src)
+	default:
+		img, err = store.Ensure(ctx, src.Name, image.Platform{}, i.app.cfg.Progress)
+	}
+	if err != nil {
+		return nil, imageError(err)
+	}
+	if src.Digest != "" && string(img.Digest()) != src.Digest {
+		return nil, (&task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("image %s has the digest %s, the package names %s", src.Name, img.Digest(), src.Digest)}).
+			WithHint("pull the image again, or mend the digest in the package")
+	}
+	return readyImage{img}, nil
+}
+
+// Build builds a task's image and returns it.
+func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, error) {
+	ready, err := (&images{app: a}).Ensure(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	return ready.(readyImage).img, nil
+}
+
+func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (*image.Image, error) {
+	return store.Build(ctx, image.BuildOptions{
+		Context: src.Context, Dockerfile: src.Dockerfile, Tags: append([]string{src.Name}, src.Aliases...),
+		NoCache: a.cfg.NoCache, Progress: a.cfg.Progress, Runner: &buildRunner{engine: a.engine},
+	})
+}
+
+func (i *images) load(ctx context.Context, store *image.Store, src task.ImageSource) (*image.Image, error) {
+	open := func() (io.ReadCloser, error) { return os.Open(src.Archive) }
+	what := src.Archive
+	if src.Entry != "" {
+		what += ": " + src.Entry
+		open = func() (io.ReadCloser, error) { return openEntry(src.Archive, src.Entry) }
+	}
+	loaded, err := store.LoadArchive(ctx, open, image.LoadOptions{Name: src.Name, What: what, Progress: i.app.cfg.Progress})
+	if err != nil {
+		return nil, err
+	}
+	for _, alias := range src.Aliases {
+		if err := store.Tag(loaded[0], alias); err != nil {
+			return nil, err
+		}
+	}
+	return loaded[0], nil
+}
+
+// openEntry streams one entry of a zip file.
+func openEntry(archive, entry string) (io.ReadCloser, error) {
+	z, err := zip.OpenReader(archive)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range z.File {
+		if f.Name == entry {
+			r, err := f.Open()
+			if err != nil {
+				z.Close()
+				return nil, err
+			}
+			return entryReader{r, z}, nil
+		}
+	}
+	z.Close()
+	return nil, fmt.Errorf("%s has no entry %s", archive, entry)
+}
+
+type entryReader struct {
+	io.ReadCloser
+	archive io.Closer
+}
+
+func (e entryReader) Close() error { return errors.Join(e.ReadCloser.Close(), e.archive.Close()) }
+
+// readyImage shows an image of the store to contracts and dispatch.
+type readyImage struct{ img *image.Image }
+
+// Facts implements contract.ImageFiles.
+func (r readyImage) Facts() task.ImageFacts {
+	f := r.img.Facts()
+	out := task.ImageFacts{
+		Reference: r.img.Name(), Digest: string(r.img.Digest()), Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, WorkingDir: f.WorkingDir,
+		User: f.User, Labels: f.Labels, StopSignal: f.StopSignal, Arch: f.Platform.String(),
+	}
+	for _, p := range f.ExposedPorts {
+		number, proto, _ := strings.Cut(p, "/")
+		if n, err := strconv.Atoi(number); err == nil && proto != "udp" {
+			out.Ports = append(out.Ports, n)
+		}
+	}
+	slices.Sort(out.Ports)
+	return out
+}
+
+// ReadFile implements contract.ImageFiles.
+func (r readyImage) ReadFile(path string, limit int64) ([]byte, error) {
+	data, err := r.img.ReadFile(context.Background(), path, limit)
+	if image.KindOf(err) == image.KindNotFound && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	return data, err
+}
+
+// Layers implements dispatch.Image.
+func (r readyImage) Layers(ctx context.Context) ([]string, error) { return r.img.Layers(ctx) }
+
+// ImageError translates the image store's errors for people; nil stays nil.
+func ImageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return imageError(err)
+}
+
+// imageError translates the image store's errors for people.
+func imageError(err error) error {
+	if _, ok := errors.AsType[*task.Error](err); ok {
+		return err
+	}
+	if e, ok := errors.AsType[*image.BuildError](err); ok {
+		out := &task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Instruction), Cause: e.Err, Hint: e.Hint}
+		if inner, ok := errors.AsType[*image.Error](e.Err); ok && e.Hint == "" {
+			out.Cause, out.Hint = plainImageError(inner), inner.Hint
+		}
+		if out.Hint == "" && len(e.Log) > 0 {
+			out.Hint = "its last output was: " + e.Log[len(e.Log)-1]
+		}
+		return out
+	}
+	e, ok := errors.AsType[*image.Error](err)
+	if !ok && errors.Is(err, context.Canceled) {
+		return err
+	}
+	if !ok {
+		return task.Errorf(task.ReasonImage, "the image cannot be used: %w", err)
+	}
+	code := task.ReasonImage
+	if e.Kind == image.KindNotFound {
+		code = task.CodeMissing
+	}
+	if e.Kind == image.KindStore {
+		code = task.ReasonEngine
+	}
+	return &task.Error{Code: code, Message: plainImageError(e).Error(), Hint: e.Hint}
+}
+
+// plainImageError is the error's text without its hint.
+func plainImageError(e *image.Error) error {
+	plain := *e
+	plain.Hint = ""
+	return errors.New(plain.Error())
+}

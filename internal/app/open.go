@@ -1,0 +1,224 @@
+package app
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"longshore/internal/contract"
+	"longshore/internal/gitsource"
+	"longshore/internal/task"
+)
+
+// OpenOptions say how a package is opened.
+type OpenOptions struct {
+	// Contract forces a contract; empty means the one that recognises the package.
+	Contract string
+	// Variant chooses among several uses of a package.
+	Variant string
+}
+
+// Package is an opened package.
+type Package struct {
+	Source   contract.Source
+	Contract contract.Contract
+	// Evidence is why that contract was taken.
+	Evidence string
+	// Task is nil when the package is too broken to describe.
+	Task     *task.Task
+	Findings []task.Finding
+	// Commit is the one that was checked out, for git sources.
+	Commit string
+	close  []func()
+}
+
+// Close frees what opening the package took: open files and temporary clones.
+func (p *Package) Close() {
+	for i := len(p.close) - 1; i >= 0; i-- {
+		p.close[i]()
+	}
+	p.close = nil
+}
+
+// Valid answers a *task.Error with code CodePackage and all findings when the package cannot be used, and nil otherwise.
+func (p *Package) Valid() error {
+	if p.Task != nil && !task.HasErrors(p.Findings) {
+		return nil
+	}
+	n, first := 0, task.Finding{}
+	for _, f := range p.Findings {
+		if f.Severity == task.SeverityError {
+			if n == 0 {
+				first = f
+			}
+			n++
+		}
+	}
+	what := fmt.Sprintf("%s is not a valid %s package: %s", p.Source.Given, p.Contract.Name(), first.What)
+	if n > 1 {
+		what = fmt.Sprintf("%s is not a valid %s package: %d errors", p.Source.Given, p.Contract.Name(), n)
+	}
+	return (&task.Error{Code: task.CodePackage, Message: what, Findings: p.Findings}).WithHint("`longshore validate %s` lists everything", p.Source.Given)
+}
+
+// Open opens a package: a folder, a manifest file, a bundle archive, "image:NAME", or "git+URL[#branch[:directory]]". The
+// caller closes it. The error is about reaching the package; what is wrong inside is in Findings.
+func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Package, error) {
+	p := &Package{}
+	var err error
+	switch {
+	case strings.HasPrefix(given, "image:"):
+		err = a.openImage(p, strings.TrimPrefix(given, "image:"))
+	case strings.HasPrefix(given, "git+"):
+		err = openGit(ctx, p, given)
+	default:
+		err = openPath(p, given)
+	}
+	p.Source.Given = given
+	if err == nil {
+		err = p.recognise(opts)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.Task, p.Findings = p.Contract.Load(p.Source, contract.Options{Variant: opts.Variant})
+	return p, nil
+}
+
+func (a *App) openImage(p *Package, name string) error {
+	store, err := a.Images()
+	if err != nil {
+		return imageError(err)
+	}
+	img, err := store.Resolve(name)
+	if err != nil {
+		return imageError(err)
+	}
+	p.Source.Image = readyImage{img}
+	return nil
+}
+
+func openGit(ctx context.Context, p *Package, given string) error {
+	ref, err := gitsource.Parse(given)
+	if err != nil {
+		return err
+	}
+	checkout, cleanup, err := gitsource.Clone(ctx, gitsource.Options{Ref: ref})
+	if err != nil {
+		return err
+	}
+	p.close = append(p.close, cleanup)
+	p.Source.Git, p.Source.RepoDir, p.Commit = true, checkout.RepoDir, checkout.Commit
+	return openDir(p, checkout.Dir)
+}
+
+func openPath(p *Package, given string) error {
+	st, err := os.Stat(given)
+	if errors.Is(err, fs.ErrNotExist) {
+		return (&task.Error{Code: task.CodeMissing, Message: fmt.Sprintf("%s does not exist", given)}).
+			WithHint("name a folder, a manifest file, a bundle archive, image:NAME or git+URL[#branch[:directory]]")
+	}
+	if err != nil {
+		return task.Errorf(task.CodeMissing, "cannot open %s: %w", given, err)
+	}
+	if st.IsDir() {
+		return openDir(p, given)
+	}
+	if !st.Mode().IsRegular() {
+		return task.Errorf(task.CodePackage, "%s is a %s, neither a folder nor a file", given, contract.KindOf(st.Mode()))
+	}
+	if isArchive(given) {
+		return openArchive(p, given)
+	}
+	p.Source.File = filepath.Base(given)
+	return openDir(p, filepath.Dir(given))
+}
+
+func openDir(p *Package, dir string) error {
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		abs, err = filepath.EvalSymlinks(abs)
+	}
+	if err != nil {
+		return task.Errorf(task.CodeMissing, "cannot open %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return task.Errorf(task.CodeMissing, "cannot open %s: %w", dir, err)
+	}
+	p.close = append(p.close, func() { root.Close() })
+	p.Source.Dir, p.Source.FS = abs, root.FS()
+	return nil
+}
+
+// isArchive looks at the first bytes, not at the name: a bundle may be called anything.
+func isArchive(name string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [4]byte
+	n, _ := f.Read(head[:]) // too short is no archive
+	s := string(head[:n])
+	return s == "PK\x03\x04" || s == "PK\x05\x06" || strings.HasSuffix(strings.ToLower(name), ".zip")
+}
+
+func openArchive(p *Package, name string) error {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return err
+	}
+	z, err := zip.OpenReader(abs)
+	if err != nil {
+		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is not a readable zip archive", name), Cause: err}).
+			WithHint("make the bundle anew; an interrupted download or upload looks like this")
+	}
+	p.close = append(p.close, func() { z.Close() })
+	p.Source.Archive, p.Source.FS = abs, &z.Reader
+	return nil
+}
+
+// recognise chooses the contract.
+func (p *Package) recognise(opts OpenOptions) error {
+	if opts.Contract != "" {
+		c, err := Contract(opts.Contract)
+		if err != nil {
+			return err
+		}
+		p.Contract, p.Evidence = c, "chosen by --contract"
+		if r := c.Recognise(p.Source); r.Evidence != "" {
+			p.Evidence += "; " + r.Evidence
+		}
+		return nil
+	}
+	best := contract.No
+	var found []contract.Contract
+	var evidence []string
+	for _, c := range contracts() {
+		r := c.Recognise(p.Source)
+		if r.Certainty == contract.No || r.Certainty < best {
+			continue
+		}
+		if r.Certainty > best {
+			best, found, evidence = r.Certainty, nil, nil
+		}
+		found, evidence = append(found, c), append(evidence, fmt.Sprintf("%s: %s", c.Name(), r.Evidence))
+	}
+	switch len(found) {
+	case 1:
+		p.Contract, p.Evidence = found[0], strings.SplitN(evidence[0], ": ", 2)[1]
+		return nil
+	case 0:
+		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s looks like no package that Longshore knows", p.Source.Given)}).
+			WithHint("it looks for a MECA folder (name.txt, config.json, …), a Cytomine descriptor.yml, a Kaapana processing-container.json, an iExec iexec.json or iexec.js, or a Racetrack job.yaml or fatman.yaml; --contract NAME forces one")
+	}
+	return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s fits several contracts (%s)", p.Source.Given, strings.Join(evidence, "; "))}).
+		WithHint("choose one with --contract NAME")
+}

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"longshore/internal/task"
+)
+
+func newBuild(g *globals) *cobra.Command {
+	f := &jobFlags{}
+	c := &cobra.Command{
+		Use:   "build PACKAGE",
+		Short: "Build a package's image into the local store",
+		Long: `Build (or load, or pull) the image of a package into the local store, and print its reference and
+digest. The log says of every step whether the cache answered it, and if not, why.`,
+		Example: `  longshore build examples/meca/knn
+  longshore build ./my-task --no-cache`,
+		Args: exactly("a PACKAGE"),
+		RunE: func(c *cobra.Command, args []string) error { return g.build(c.Context(), args[0], f) },
+	}
+	c.Flags().StringVar(&f.contract, "contract", "", "take the package for this contract")
+	c.Flags().StringVar(&f.template, "template", "", "which of several uses the package offers")
+	c.Flags().BoolVar(&f.noCache, "no-cache", false, "build every step anew")
+	f.network, f.capabilities = "none", "none"
+	return c
+}
+
+func (g *globals) build(ctx context.Context, given string, f *jobFlags) error {
+	a, err := g.openForBuild(ctx, given, f)
+	if err != nil {
+		return err
+	}
+	defer a.pkg.Close()
+	img, err := a.app.Build(ctx, a.pkg.Task.Image)
+	if err != nil {
+		return err
+	}
+	if g.json {
+		return g.printJSON(map[string]any{"reference": img.Name(), "names": img.Names(), "digest": img.Digest(), "size": img.Facts().Size, "layers": img.Facts().LayerCount})
+	}
+	fmt.Fprintf(g.Out, "%s@%s (%d layers, %s)\n", img.Name(), img.Digest(), img.Facts().LayerCount, task.Bytes(img.Facts().Size))
+	return nil
+}

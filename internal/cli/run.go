@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"longshore/internal/app"
+	"longshore/internal/dispatch"
+	"longshore/internal/engine"
+	"longshore/internal/task"
+)
+
+// jobFlags are what "run", "call" and "test" share.
+type jobFlags struct {
+	inputFlags
+	contract, template      string
+	timeout, ready, prepare time.Duration
+	network                 string
+	capabilities            string
+	noCache                 bool
+}
+
+func (f *jobFlags) register(fs *pflag.FlagSet) {
+	f.inputFlags.register(fs)
+	fs.StringVar(&f.contract, "contract", "", "take the package for this contract: "+strings.Join(app.ContractNames(), ", "))
+	fs.StringVar(&f.template, "template", "", "which of several uses the package offers (Kaapana: a template's identifier)")
+	fs.DurationVar(&f.timeout, "timeout", 0, "how long the program, or the request, may take (default 1h for files, 10m for HTTP)")
+	fs.DurationVar(&f.ready, "ready-timeout", 0, "how long a server may take to get ready (default 1m)")
+	fs.DurationVar(&f.prepare, "prepare-timeout", 0, "how long building, pulling and staging may take (default 1h)")
+	fs.StringVar(&f.network, "network", "none", "what the container can reach: none, or host (the machine's own network)")
+	fs.StringVar(&f.capabilities, "capabilities", "none", "what root inside may do: none, or default (chown, setuid and the like, inside only)")
+	fs.BoolVar(&f.noCache, "no-cache", false, "build every step of the image anew")
+}
+
+func (f *jobFlags) check() error {
+	usage := func(flag, value, choices string) error {
+		return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("--%s %s is not known", flag, value)}).WithHint("it is one of: %s", choices)
+	}
+	if f.network != "none" && f.network != "host" {
+		return usage("network", f.network, "none, host")
+	}
+	if f.capabilities != "none" && f.capabilities != "default" {
+		return usage("capabilities", f.capabilities, "none, default")
+	}
+	return nil
+}
+
+// openPackage opens and checks a package of which one use is chosen, and tells its warnings.
+func (g *globals) openPackage(ctx context.Context, given string, f *jobFlags) (*app.App, *app.Package, error) {
+	o, err := g.openForBuild(ctx, given, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, p := o.app, o.pkg
+	if p.Task.Variant == "" && len(p.Task.Variants) > 1 {
+		var names []string
+		for _, v := range p.Task.Variants {
+			names = append(names, v.Name)
+		}
+		p.Close()
+		return nil, nil, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s offers several uses", given)}).WithHint("choose one with --template: %s", strings.Join(names, ", "))
+	}
+	for _, w := range p.Findings {
+		if w.Severity == task.SeverityWarning {
+			g.info("%s", w)
+		}
+	}
+	return a, p, nil
+}
+
+// job makes the job of one use.
+func (f *jobFlags) job(p *app.Package, req task.Request) dispatch.Job {
+	j := dispatch.Job{
+		Contract: p.Contract, Source: p.Source, Task: p.Task, Request: req, Network: f.network == "host",
+		Timeouts: task.Timeouts{Prepare: f.prepare, Ready: f.ready, Run: f.timeout},
+	}
+	if f.capabilities == "default" {
+		j.Privileges = engine.CapDefault
+	}
+	return j
+}
+
+// words splits the arguments at "--": nil words without it.
+func words(c *cobra.Command, args []string) (before, after []string) {
+	at := c.ArgsLenAtDash()
+	if at < 0 {
+		return args, nil
+	}
+	return args[:at], append([]string{}, args[at:]...)
+}
+
+func newRun(g *globals) *cobra.Command {
+	f := &jobFlags{}
+	out := ""
+	c := &cobra.Command{
+		Use:   "run PACKAGE [-i name=value]… [-o DIR] [-- WORD…]",
+		Short: "Run a task once and keep its outputs",
+		Long: `Run a task once. A folder is built first when its content changed. Each output becomes DIR/<name>,
+the container's log DIR/log, and everything known about the run DIR/result.json, all at once or not
+at all. An HTTP task is started, asked once, and its response is DIR/output.
+
+The exit code is the container's own, or one of the table in the README.`,
+		Example: `  longshore run examples/cytomine/integer-addition -i a=5 -i b=37 -o out
+  longshore run examples/kaapana/mask-tools --template count -i masks=@./data -e LABEL=1 -o out
+  longshore run examples/iexec/ffmpeg -i in=@small.mp4 -o out -- -i /iexec/small.mp4 /iexec/small.avi
+  longshore run examples/racetrack/sum_numbers -i numbers='[20, 22]' -o out
+  longshore run git+https://example.org/team/job.git#main:model -d @request.json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			args, after := words(c, args)
+			if err := exactly("a PACKAGE")(c, args); err != nil {
+				return err
+			}
+			f.hasBody = c.Flags().Changed("data")
+			return g.run(c.Context(), args[0], f, after, out)
+		},
+	}
+	f.register(c.Flags())
+	c.Flags().StringVarP(&out, "output", "o", "longshore-out", "the folder that receives outputs, log and result.json")
+	return c
+}
+
+func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []string, out string) error {
+	if err := dispatch.CheckOutDir(out); err != nil {
+		return err
+	}
+	a, p, err := g.openPackage(ctx, given, f)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	req, done, err := f.request(g.In, after)
+	if err != nil {
+		return err
+	}
+	defer done()
+	job := f.job(p, req)
+	job.OutDir = out
+	job.Observe = g.observer(true)
+	res, err := a.Dispatcher().Run(ctx, job)
+	if err != nil {
+		return err
+	}
+	if g.json {
+		if err := g.printJSON(res); err != nil {
+			return err
+		}
+	} else {
+		printResult(g, res, out)
+	}
+	if code := resultCode(res); code != 0 {
+		return exitError{code}
+	}
+	return nil
+}
+
+// printResult prints the outputs on stdout and how it went on stderr.
+func printResult(g *globals, res *task.Result, out string) {
+	for _, o := range res.Outputs {
+		fmt.Fprintln(g.Out, outputLine(o, out))
+	}
+	if res.Digest != "" {
+		fmt.Fprintf(g.Out, "digest = %s\n", res.Digest)
+	}
+	if res.Failure != nil {
+		printFailure(g.Err, res)
+		g.info("log and details: %s/%s, %s/%s", out, dispatch.LogFile, out, dispatch.ResultFile)
+		return
+	}
+	for _, n := range res.Notes {
+		g.info("note: %s", n)
+	}
+	g.info("%s in %s (peak memory %s, CPU %.2f s); details: %s/%s", res.State, res.EndedAt.Sub(res.StartedAt).Round(time.Millisecond), res.Usage.PeakMemory, res.Usage.CPUSeconds, out, dispatch.ResultFile)
+}
+
+func printFailure(w io.Writer, res *task.Result) {
+	f := res.Failure
+	if f.LogTail != "" {
+		fmt.Fprintln(w, "last lines of the log:")
+		for _, l := range strings.Split(f.LogTail, "\n") {
+			fmt.Fprintf(w, "  | %s\n", printable(l))
+		}
+	}
+	fmt.Fprintf(w, "longshore: run %s failed (%s, while %s): %s\n", res.ID, f.Reason, f.Stage, printable(f.Message))
+	for _, x := range f.Findings {
+		if len(f.Findings) > 1 {
+			fmt.Fprintf(w, "  %s\n", printable(x.String()))
+		}
+	}
+	if f.Hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", printable(f.Hint))
+	}
+}
+
+func outputLine(o task.OutputResult, out string) string {
+	where := out + "/" + o.Path
+	switch {
+	case o.Type == task.Directory || o.Files != 1:
+		return fmt.Sprintf("%s: %s/ (%d files, %s)", o.Name, where, o.Files, task.Bytes(o.Size))
+	case o.Type.OnDisk() || o.Size > 2000:
+		return fmt.Sprintf("%s: %s (%s)", o.Name, where, task.Bytes(o.Size))
+	}
+	return fmt.Sprintf("%s = %s", o.Name, printable(plainText(o.Value)))
+}
+
+func plainText(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	if s, ok := v.(fmt.Stringer); ok {
+		return s.String()
+	}
+	if b, ok := v.(interface{ MarshalJSON() ([]byte, error) }); ok {
+		if data, err := b.MarshalJSON(); err == nil {
+			return string(data)
+		}
+	}
+	return fmt.Sprint(v)
+}
+
+// printable replaces control characters: what a container wrote must not steer the terminal it is shown on.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n' || c == '\t':
+			return c
+		case c < 0x20 || c == 0x7f || c >= 0x80 && c < 0xa0:
+			return '\uFFFD'
+		}
+		return c
+	}, s)
+}
+
+// observer shows a run on stderr while it lasts.
+func (g *globals) observer(log bool) dispatch.Observer {
+	return &watcher{g: g, log: log && !g.quiet}
+}
+
+type watcher struct {
+	g   *globals
+	log bool
+	mu  sync.Mutex
+}
+
+func (w *watcher) Moved(string, task.State) {}
+
+func (w *watcher) Warned(m string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.g.info("warning: %s", printable(m))
+}
+
+func (w *watcher) Logged(_ engine.Stream, data []byte) {
+	if !w.log {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, _ = io.WriteString(w.g.Err, printable(string(data))) // for people only; the log file has everything
+}

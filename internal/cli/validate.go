@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"longshore/internal/app"
+	"longshore/internal/task"
+)
+
+func newValidate(g *globals) *cobra.Command {
+	opts := app.OpenOptions{}
+	strict := false
+	c := &cobra.Command{
+		Use:   "validate PACKAGE",
+		Short: "Check a package and report everything that is wrong with it",
+		Long: `Check a package against its contract. Every problem is reported at once, with its place, its rule,
+and how to mend it. Warnings are things that pass on the platform and fail or surprise later; with
+--strict they count as errors. Nothing is built or run.`,
+		Example: `  longshore validate ./my-task
+  longshore validate bundle.zip --json
+  longshore validate image:my-tools:1.0 --strict`,
+		Args: exactly("a PACKAGE"),
+		RunE: func(c *cobra.Command, args []string) error { return g.validate(c.Context(), args[0], opts, strict) },
+	}
+	registerOpen(c, &opts)
+	c.Flags().BoolVar(&strict, "strict", false, "count warnings as errors")
+	return c
+}
+
+func registerOpen(c *cobra.Command, opts *app.OpenOptions) {
+	c.Flags().StringVar(&opts.Contract, "contract", "", "take the package for this contract")
+	c.Flags().StringVar(&opts.Variant, "template", "", "which of several uses the package offers")
+}
+
+func (g *globals) validate(ctx context.Context, given string, opts app.OpenOptions, strict bool) error {
+	a, err := g.open(nil)
+	if err != nil {
+		return err
+	}
+	p, err := a.Open(ctx, given, opts)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	counts := map[task.Severity]int{}
+	for _, f := range p.Findings {
+		counts[f.Severity]++
+	}
+	valid := p.Task != nil && counts[task.SeverityError] == 0 && (!strict || counts[task.SeverityWarning] == 0)
+	if g.json {
+		findings := p.Findings
+		if findings == nil {
+			findings = []task.Finding{}
+		}
+		err = g.printJSON(map[string]any{"package": given, "contract": p.Contract.Name(), "evidence": p.Evidence, "valid": valid, "findings": findings})
+	} else {
+		for _, f := range p.Findings {
+			printFinding(g, f)
+		}
+		word := "valid"
+		if !valid {
+			word = "NOT valid"
+		}
+		fmt.Fprintf(g.Out, "%s: %s %s package (%s): %d errors, %d warnings, %d notes\n", given, word, p.Contract.Name(), p.Evidence,
+			counts[task.SeverityError], counts[task.SeverityWarning], counts[task.SeverityNote])
+	}
+	if err != nil {
+		return err
+	}
+	if !valid {
+		return exitError{exitCode(task.CodePackage)}
+	}
+	return nil
+}
+
+func printFinding(g *globals, f task.Finding) {
+	at := f.Position()
+	if at != "" {
+		at += ": "
+	}
+	fmt.Fprintf(g.Out, "%s%s: %s [%s]\n", printable(at), f.Severity, printable(f.What), f.Rule)
+	if f.Why != "" {
+		fmt.Fprintf(g.Out, "    why:  %s\n", printable(f.Why))
+	}
+	if f.Mend != "" {
+		fmt.Fprintf(g.Out, "    mend: %s\n", printable(f.Mend))
+	}
+}

@@ -1,0 +1,420 @@
+package iexec
+
+import (
+	"fmt"
+	"math/big"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+// describeLater reads a manifest of v3 and later.
+func (l *loader) describeLater(top block) {
+	app := top.block("app")
+	app.known("owner", "name", "type", "multiaddr", "checksum", "mrenclave")
+	l.task.Name = app.text("name")
+	if n := app.node.Get("type"); !n.IsNull() && n.Str() != "DOCKER" {
+		l.add(ruleType, n.Pos(), `set it to "DOCKER"`, "%q is not a valid type", shorten(n.Text))
+	}
+	if image := app.text("multiaddr"); image != "" {
+		l.image(app.node.Get("multiaddr").Pos(), image)
+	} else if n := app.node.Get("multiaddr"); n == nil || n.Is(contract.NodeString) || n.IsNull() {
+		l.add(ruleImageForm, app.node.Pos(), `write "multiaddr": "org/image:tag"`, `app.multiaddr is missing: "" is not an image reference`)
+	}
+	l.plan.Checksum = l.checksum(app, "the image is not pinned")
+	l.plan.ChecksumAt = app.node.Get("checksum").Pos()
+	l.enclave(app)
+
+	conf := top.block("buyConf")
+	conf.known("params", "tag", "trust", "callback", "app", "dataset", "workerpool", "category", "beneficiary")
+	order := top.block("order")
+	order.known("apporder", "datasetorder", "workerpoolorder", "requestorder")
+	requested, offered := order.block("requestorder"), order.block("apporder")
+	requested.known("app", "appmaxprice", "dataset", "datasetmaxprice", "workerpool", "workerpoolmaxprice", "requester", "volume", "tag",
+		"category", "trust", "beneficiary", "callback", "params", "salt", "sign")
+	offered.known("app", "appprice", "volume", "tag", "datasetrestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
+
+	tee := l.tags(conf, requested, offered)
+	p := l.params(conf, requested, tee)
+	l.trust(tee, conf, requested)
+	l.plan.Callback = l.hasAddress("callback", conf, requested)
+	l.category(requested)
+	l.task.Parameters = append(l.task.Parameters, l.laterArgs(p.Args, conf, requested))
+	l.task.Parameters = append(l.task.Parameters, l.laterInputs(p.InputFiles)...)
+	l.task.Parameters = append(l.task.Parameters, l.laterDataset(top, l.hasAddress("dataset", conf, requested)))
+	l.task.Parameters = append(l.task.Parameters, botParameters()...)
+	l.outputs(folderOut, "Everything in /iexec_out.", "The file that the digest covers: what workers agree on.", "consensus")
+}
+
+// hasAddress tells whether one of the blocks names something under key.
+func (l *loader) hasAddress(key string, blocks ...block) bool {
+	for _, b := range blocks {
+		if a := b.text(key); a != "" && !isZeroAddress(a) {
+			return true
+		}
+	}
+	return false
+}
+
+var bytes32 = regexp.MustCompile(`^0x[0-9a-f]{64}$`)
+
+// checksum reads a block's checksum; "" means not pinned.
+func (l *loader) checksum(b block, unpinned string) string {
+	text, at := b.text("checksum"), b.node.Get("checksum").Pos()
+	switch {
+	case text == "":
+		return ""
+	case !bytes32.MatchString(text):
+		l.add(ruleChecksumForm, at, "write 0x and 64 lower-case hexadecimal digits", "%q is not a bytes32 hexstring", shorten(text))
+		return ""
+	case isZeroAddress(text):
+		l.add(ruleChecksumZero, at, "write 0x and the sha256 digest that `docker pull` shows", "checksum is zero: %s", unpinned)
+		return ""
+	}
+	return text
+}
+
+// enclave checks mrenclave in its five shapes: absent, empty, the text of v3 and v4, JSON as text, and an object.
+func (l *loader) enclave(app block) {
+	n := app.node.Get("mrenclave")
+	if n.IsNull() || n.Is(contract.NodeString) && n.Text == "" {
+		return
+	}
+	at, object := n.Pos(), n
+	switch text := strings.TrimSpace(n.Text); {
+	case n.Kind == contract.NodeObject:
+	case n.Kind != contract.NodeString:
+		l.add(ruleFieldType, at, "write an object", "app.mrenclave is a %s, must be an object", n.Kind)
+		return
+	case strings.HasPrefix(text, "{"):
+		var err error
+		if object, err = contract.ParseJSON([]byte(text)); err != nil {
+			l.add(ruleEnclaveForm, at, "", "app.mrenclave is not valid JSON: %v", err)
+			return
+		}
+	default:
+		if parts := strings.Count(text, "|") + 1; parts != 4 {
+			l.add(ruleEnclaveForm, at, "write key|tag|mrenclave|entrypoint, or an object with framework, version, entrypoint, heapSize and fingerprint",
+				"app.mrenclave has %d parts separated by |, not 4", parts)
+		}
+		return
+	}
+	l.enclaveConfig(at, object)
+}
+
+func (l *loader) enclaveConfig(at contract.At, n *contract.Node) {
+	framework := n.Get("framework")
+	if framework == nil {
+		framework = n.Get("provider")
+	}
+	name := strings.ToUpper(framework.Str())
+	switch name {
+	case "SCONE", "GRAMINE", "TDX":
+	default:
+		l.add(ruleEnclaveForm, at, "write SCONE, GRAMINE or TDX", "app.mrenclave.framework is %q", shorten(name))
+	}
+	if name != "GRAMINE" {
+		if n.Get("entrypoint").Str() == "" {
+			l.add(ruleEnclaveForm, at, "name the program to start", "Empty entrypoint")
+		}
+		if size, ok := n.Get("heapSize").Int(); !ok || size <= 0 {
+			l.add(ruleEnclaveForm, at, "write the number of bytes", "Empty or negative heap size: %d", size)
+		}
+	}
+	if f := n.Get("fingerprint").Str(); !fingerprint.MatchString(f) {
+		l.add(ruleEnclaveForm, at, "write 64 hexadecimal digits", "Fingerprint size is not 32: %s", shorten(f))
+	}
+}
+
+var fingerprint = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
+// The tag's bits (iExec reference, section 2.7).
+const (
+	bitTEE     = 0
+	bitGPU     = 8
+	bitGPUAlso = 16 // used by a published manifest
+)
+
+var tagBits = map[string]int{"tee": bitTEE, "scone": 1, "gramine": 2, "tdx": 3, "gpu": bitGPU}
+
+// tags reads the tags of the request and of the app's order, and tells whether an enclave is needed.
+func (l *loader) tags(conf, requested, offered block) (tee bool) {
+	all := new(big.Int)
+	var at contract.At
+	for _, b := range []block{conf, requested, offered} {
+		n := b.node.Get("tag")
+		if n.IsNull() {
+			continue
+		}
+		bits := l.tag(b, n)
+		if bits.Bit(bitTEE) == 1 && bits.Bit(1)+bits.Bit(2)+bits.Bit(3) == 0 && b.path == offered.path {
+			l.add(ruleTag, n.Pos(), "add the framework", "'tee' tag must be used with a tee framework ('tdx')")
+		}
+		if bits.Sign() > 0 {
+			all.Or(all, bits)
+			at = n.Pos()
+		}
+	}
+	if all.Bit(bitGPUAlso) == 1 {
+		l.add(ruleTagGPU, at, "use bit 8", "bit 16 of the tag is taken for a GPU; the iExec SDK uses bit 8")
+	}
+	if all.Bit(bitGPU)+all.Bit(bitGPUAlso) > 0 {
+		l.task.Resources.GPUs = 1
+	}
+	nibble := new(big.Int).And(all, big.NewInt(15)).Int64()
+	if all.Bit(bitTEE) == 0 {
+		return false
+	}
+	framework := map[int64]string{3: "SCONE", 5: "GRAMINE", 9: "TDX"}[nibble]
+	if framework == "" {
+		framework = "TEE"
+	}
+	if l.standard {
+		l.note("run without its %s enclave, as asked for", framework)
+		return false
+	}
+	l.add(ruleEnclave, at, `ask for the variant "standard" to run it without its enclave`,
+		"this app needs a %s enclave; Longshore can check signatures but cannot run enclaves", framework)
+	return true
+}
+
+var tagHex = regexp.MustCompile(`^0x[0-9a-fA-F]{64}$`)
+
+// tag reads one tag: 32 bytes in hexadecimal, a list of names, or names separated by commas.
+func (l *loader) tag(b block, n *contract.Node) *big.Int {
+	bits := new(big.Int)
+	if n.Is(contract.NodeString) && tagHex.MatchString(n.Text) {
+		bits.SetString(n.Text[2:], 16)
+		for i := range bits.BitLen() {
+			if bits.Bit(i) == 1 && i > 3 && i != bitGPU && i != bitGPUAlso {
+				l.add(ruleTagBits, n.Pos(), "", "Unknown bit %d in tag", i)
+			}
+		}
+	} else {
+		for _, name := range l.tagNames(b, n) {
+			if bit, ok := tagBits[name]; ok {
+				bits.SetBit(bits, bit, 1)
+			} else {
+				l.add(ruleTag, n.Pos(), "the tags are tee, scone, gramine, tdx and gpu", "Unknown tag %s", shorten(name))
+			}
+		}
+	}
+	frameworks := bits.Bit(1) + bits.Bit(2) + bits.Bit(3)
+	if frameworks > 1 {
+		l.add(ruleTag, n.Pos(), "keep one", "tee framework tags are exclusive (scone, gramine, tdx)")
+	}
+	if frameworks > 0 && bits.Bit(bitTEE) == 0 {
+		for name, bit := range tagBits {
+			if bit >= 1 && bit <= 3 && bits.Bit(bit) == 1 && frameworks == 1 {
+				l.add(ruleTag, n.Pos(), "add tee", "'%s' tag must be used with 'tee' tag", name)
+			}
+		}
+	}
+	return bits
+}
+
+func (l *loader) tagNames(b block, n *contract.Node) []string {
+	var names []string
+	switch n.Kind {
+	case contract.NodeList:
+		for _, it := range n.Items {
+			names = append(names, strings.TrimSpace(it.Text))
+		}
+	case contract.NodeString:
+		for _, name := range strings.Split(n.Text, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				names = append(names, name)
+			}
+		}
+	default:
+		l.add(ruleFieldType, n.Pos(), "write a list of names", "%s is a %s, must be a string or a list", b.name("tag"), n.Kind)
+	}
+	return names
+}
+
+// params reads the default request's parameters: buyConf's, else the order template's.
+func (l *loader) params(conf, requested block, tee bool) params {
+	b := conf
+	if conf.node.Get("params").IsNull() {
+		b = requested
+	}
+	n := b.node.Get("params")
+	if n.IsNull() {
+		return params{}
+	}
+	var p params
+	var why string
+	switch n.Kind {
+	case contract.NodeString:
+		p, why = parseParams(n.Text)
+	case contract.NodeObject:
+		if p, why = paramsOf(n, true); why != "" {
+			p = params{Args: string(n.JSON())}
+		}
+		if n.Has(droppedParam) {
+			l.add(ruleParams, n.Get(droppedParam).Pos(), "remove it", "%s is dropped here; today's workers would take all of params for arguments", droppedParam)
+		}
+	default:
+		l.add(ruleFieldType, n.Pos(), "write an object", "%s is a %s, must be an object or a string", b.name("params"), n.Kind)
+		return params{}
+	}
+	if why != "" {
+		l.add(ruleParams, n.Pos(), `write {"iexec_args": "…"} with known keys only: `+strings.Join(paramKeys, ", "),
+			"%s as a whole is taken for arguments, as workers do: %s", b.name("params"), why)
+	}
+	l.checkParams(n.Pos(), p, tee)
+	return p
+}
+
+// checkParams holds the rules of the CLI for the values.
+func (l *loader) checkParams(at contract.At, p params, tee bool) {
+	if p.Encryption && !tee {
+		l.add(ruleEncryption, at, "remove iexec_result_encryption", "result encryption needs a TEE task (TASK_DESCRIPTION_INVALID)")
+	}
+	switch {
+	case p.Provider == "" || p.Provider == "ipfs":
+	case p.Provider != "dropbox":
+		l.add(ruleParamValue, at, "write ipfs", "%q is not a valid storage provider, use one of the supported providers (dropbox, ipfs)", shorten(p.Provider))
+	case !tee:
+		l.add(ruleParamValue, at, "write ipfs", "iexec_result_storage_provider %q is not supported for non TEE tasks use supported storage provider ipfs", p.Provider)
+	}
+	if len(p.Secrets) > 0 && !tee {
+		l.add(ruleParamValue, at, "remove it, and give values with -e", "iexec_secrets is not supported for non TEE tasks")
+	}
+	for key := range p.Secrets {
+		if n, err := strconv.ParseUint(key, 10, 32); err != nil || n == 0 {
+			l.add(ruleParamValue, at, "number the secrets from 1", "iexec_secrets mapping keys must be strictly positive integers")
+			break
+		}
+	}
+}
+
+// trust checks the wanted confidence, a number or a string.
+func (l *loader) trust(tee bool, blocks ...block) {
+	for _, b := range blocks {
+		n := b.node.Get("trust")
+		if n.IsNull() {
+			continue
+		}
+		v, ok := task.ParseInteger(n.Text)
+		if n.Kind != contract.NodeNumber && n.Kind != contract.NodeString || !ok || v.Sign() < 0 {
+			l.add(ruleTrust, n.Pos(), "write 0 or more", "%s %q is not a number from 0", b.name("trust"), shorten(n.Text))
+			continue
+		}
+		if tee && v.Cmp(big.NewInt(1)) > 0 {
+			l.add(ruleEnclaveTrust, n.Pos(), "set it to 1", "TEE tasks accept trust 0 or 1 only")
+		}
+	}
+}
+
+// categories are the maximum durations from v3 on, in seconds.
+var categories = [...]struct {
+	name    string
+	seconds int64
+}{{"XS", 300}, {"S", 1200}, {"M", 3600}, {"L", 10800}, {"XL", 36000}}
+
+func (l *loader) category(requested block) {
+	n := requested.node.Get("category")
+	if n.IsNull() {
+		return
+	}
+	i, err := strconv.Atoi(n.Text)
+	if err != nil || i < 0 || i >= len(categories) {
+		l.add(ruleCategory, n.Pos(), "write 0 to 4", "category %s is not known: no time limit is taken from it", shorten(n.Text))
+		return
+	}
+	l.plan.Seconds = categories[i].seconds
+	l.note("time limit: %d s, by category %d (%s) of the request", l.plan.Seconds, i, categories[i].name)
+}
+
+func (l *loader) laterArgs(text string, conf, requested block) task.Parameter {
+	p := task.Parameter{Name: paramArgs, Aliases: []string{"iexec_args", "cmdline"}, Direction: task.Input, Optional: true, Title: "arguments",
+		Description: "Split on spaces; single and double quotes group. Words after -- replace it and are not split.",
+		Type:        task.Type{Kind: task.String}, Place: task.Place{Kind: task.PlaceArgs}}
+	at := conf.node.Get("params").Pos()
+	if conf.node.Get("params").IsNull() {
+		at = requested.node.Get("params").Pos()
+	}
+	if text != "" {
+		p.Default = &task.Value{Text: text}
+	}
+	if _, ok := splitArgs(text); !ok {
+		l.add(ruleUnbalanced, at, "close the quote", "unbalanced quotes in %s", shorten(text)).Why = "upstream silently runs with no arguments"
+	}
+	return p
+}
+
+// laterInputs describes the input files: the list, and its first item by the short name.
+func (l *loader) laterInputs(urls []string) []task.Parameter {
+	at := l.root.Get("buyConf").Get("params").Get("iexec_input_files")
+	names := map[string]string{}
+	var places []string
+	for i, u := range urls {
+		pos := at.Pos()
+		if at.Is(contract.NodeList) && i < len(at.Items) {
+			pos = at.Items[i].Pos()
+		}
+		in, ok := laterURL(u)
+		if !ok {
+			l.add(ruleInputURL, pos, "give an http or https URL", "iexec_input_files[%d] %q is not a valid URL", i, shorten(u))
+			continue
+		}
+		if other, ok := names[in.Name]; ok && in.Name != "" {
+			l.add(ruleSameName, pos, "", "%s and %s have the same file name; they are stored as 0x<sha256 of url>", other, u)
+		}
+		names[in.Name] = u
+		l.plan.Inputs = append(l.plan.Inputs, in)
+		places = append(places, fmt.Sprintf("%s from %s", path.Join(folderIn, in.Name), in.URL))
+	}
+	file := task.Type{Kind: task.FileKind}
+	list := task.Parameter{Name: paramInputs, Aliases: []string{"iexec_input_files"}, Direction: task.Input, Optional: true, Title: "input files",
+		Description: "Files placed in /iexec_in; none is unpacked.", Type: task.Type{Kind: task.Array, Item: &file}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
+	first := task.Parameter{Name: paramInput, Aliases: []string{"input", "input_file", "input_files[0]"}, Direction: task.Input, Optional: true, Title: "input file",
+		Description: "The first of the input files, in its place in /iexec_in.", Type: file, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
+	if len(places) > 0 {
+		list.Description += " By default: " + strings.Join(places, ", ") + "."
+		first.Description += " It keeps the URL's file name."
+	}
+	if len(l.plan.Inputs) == 1 {
+		l.beside(l.plan.Inputs[0])
+	}
+	return []task.Parameter{first, list}
+}
+
+// laterDataset describes the dataset. It takes part when the request names one, or when a caller gives one.
+func (l *loader) laterDataset(top block, named bool) task.Parameter {
+	b := top.block("dataset")
+	b.known("owner", "name", "multiaddr", "checksum", "price")
+	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned")}
+	for _, r := range []block{top.block("buyConf"), top.block("order").block("requestorder")} {
+		if a, ok := r.node.Get("dataset"), named; ok && a.Is(contract.NodeString) && !isZeroAddress(a.Text) {
+			l.plan.Dataset.Address = a.Text
+		}
+	}
+	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named, Title: "dataset",
+		Description: "The dataset's file, placed in /iexec_in.", Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
+	if l.plan.Dataset.URL != "" {
+		p.Description += " The manifest names " + l.plan.Dataset.URL + "."
+	}
+	if b.node != nil && !named {
+		l.add(ruleDatasetUnused, b.node.Pos(), "", "the dataset of this manifest takes part in a run only when it is given: -i dataset=@FILE")
+	}
+	return p
+}
+
+// botParameters are the positions within a bag of tasks.
+func botParameters() []task.Parameter {
+	number := func(name, variable, title, def string, least task.Decimal) task.Parameter {
+		return task.Parameter{Name: name, Direction: task.Input, Optional: true, Title: title, Default: &task.Value{Text: def},
+			Type: task.Type{Kind: task.Integer, GE: least}, Place: task.Place{Kind: task.PlaceEnv, Name: variable}}
+	}
+	return []task.Parameter{
+		number(paramBotFirst, "IEXEC_BOT_FIRST_INDEX", "first task of the bag", "0", "0"),
+		number(paramBotSize, "IEXEC_BOT_SIZE", "tasks in the bag", "1", "1"),
+		number(paramBotIndex, "IEXEC_BOT_TASK_INDEX", "this task's index", "0", "0"),
+	}
+}

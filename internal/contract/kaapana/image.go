@@ -1,0 +1,210 @@
+package kaapana
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+const dockerfile = "Dockerfile"
+
+// label finds the lines that Kaapana's own build tools read.
+var label = regexp.MustCompile(`(?m)^LABEL (IMAGE|VERSION)=(?:"([^"\n]*)"|'([^'\n]*)'|(\S+))`)
+
+// build fills in where the task's image comes from: the Dockerfile of the container folder.
+func (r *reader) build(t *task.Task, src contract.Source, name string) {
+	fsys, dir := src.FS, src.Dir
+	if _, err := fs.Stat(fsys, dockerfile); err != nil && dir != "" && name == fileName && filepath.Base(dir) == "files" {
+		// The file itself was named, and its folder is the files/ of a container folder.
+		if _, err := os.Stat(filepath.Join(filepath.Dir(dir), dockerfile)); err == nil {
+			dir = filepath.Dir(dir)
+			fsys = os.DirFS(dir)
+			name = path.Join("files", name)
+		}
+	}
+	t.Image = task.ImageSource{Kind: task.ImageBuild, Name: imageName(folderName(src), ""), Context: dir, Dockerfile: dockerfile}
+	data, err := contract.ReadText(fsys, dockerfile)
+	if err != nil {
+		f := r.Add(task.SeverityNote, ruleNoDockerfile, contract.At{}, "There is no Dockerfile beside it: the package can be read, not built.")
+		f.Mend = "add a Dockerfile with `COPY " + name + " " + inImage + "`, or name an image"
+		return
+	}
+	image, version := labels(data)
+	if image == "" {
+		image = folderName(src)
+	}
+	t.Version = version
+	t.Image.Name = imageName(image, version)
+	r.recipe(t, data, name)
+}
+
+func labels(dockerfile []byte) (image, version string) {
+	for _, m := range label.FindAllSubmatch(dockerfile, -1) {
+		value := string(bytes.Join(m[2:], nil))
+		if string(m[1]) == "IMAGE" {
+			image = value
+		} else {
+			version = value
+		}
+	}
+	return image, version
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9._/-]+`)
+
+// imageName makes a valid reference of the names that a Dockerfile's labels or a folder give.
+func imageName(name, version string) string {
+	if version == "" || !validReference("x:"+version) {
+		version = "latest"
+	}
+	if full := name + ":" + version; validReference(full) && name == strings.ToLower(name) {
+		return full
+	}
+	clean := strings.Trim(notInName.ReplaceAllString(strings.ToLower(name), "-"), "._/-")
+	if full := clean + ":" + version; validReference(full) {
+		return full
+	}
+	return "processing-container:" + version
+}
+
+func validReference(s string) bool {
+	_, err := reference.ParseNormalizedNamed(s)
+	return err == nil
+}
+
+// recipe looks at the Dockerfile without building it.
+func (r *reader) recipe(t *task.Task, data []byte, name string) {
+	recipe, err := contract.ParseRecipe(data)
+	d := &reader{Report: contract.Report{File: dockerfile}}
+	if err != nil {
+		d.Syntax(ruleDockerfile, "Dockerfile", err)
+		r.Findings = append(r.Findings, d.Findings...)
+		return
+	}
+	if last := recipe.Final(); last != nil {
+		if strings.HasPrefix(last.Base, "local-only/") {
+			t.Notes = append(t.Notes, "image: built from "+last.Base+", which must be in the local store: it is in no registry")
+		}
+		if !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return copies(s, name) }) {
+			d.Warn(ruleFileNotCopied, contract.At{Line: last.Line}, "add `COPY "+name+" "+inImage+"` to the last stage", "No COPY puts %s at %s.", name, inImage)
+		}
+	}
+	r.Findings = append(r.Findings, d.Findings...)
+}
+
+// copies tells whether a stage may put the file at the root. Variables and copies between stages count as "may".
+func copies(s contract.RecipeStage, name string) bool {
+	for _, c := range s.Copies {
+		if c.From != "" || strings.ContainsAny(c.Dest, "$") {
+			return true
+		}
+		dest := c.Dest
+		if !path.IsAbs(dest) {
+			dest = path.Join("/", s.Workdir, dest) + "/"
+		}
+		for _, src := range c.Sources {
+			if strings.Contains(src, "$") || lands(src, dest, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lands tells whether copying src to dest puts the file name at the root of the image.
+func lands(src, dest, name string) bool {
+	src = path.Clean(strings.TrimPrefix(path.Clean("/"+src), "/"))
+	if src == "" || src == "." {
+		src = "."
+	}
+	atRoot := path.Clean(dest) == "/"
+	if ok, err := path.Match(src, name); err == nil && ok { // the file itself
+		return atRoot || path.Clean(dest) == inImage
+	}
+	// A folder is copied with what is in it.
+	return atRoot && (src == path.Dir(name))
+}
+
+// CheckImage reads the file that the image carries, which is the one that counts for a run, and compares it with the
+// package's.
+func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.ImageFiles) (*task.Task, []task.Finding) {
+	d, err := detailOf(t)
+	if err != nil {
+		return t, []task.Finding{{Rule: ruleFileKind, Severity: task.SeverityError, What: err.Error()}}
+	}
+	if d.Task != nil {
+		return checkTask(t, d, img)
+	}
+	r := &reader{Report: contract.Report{File: inImage}}
+	data, err := img.ReadFile(inImage, fileLimit)
+	if err != nil {
+		return t, r.notInImage(d.File, err)
+	}
+	own, err := folderCopy(src, d.File)
+	if err == nil && d.File != "" && bytes.Equal(own, data) && !hasJinja(own) {
+		r.checkProcess(t, img)
+		return t, r.Findings
+	}
+	if err == nil && d.File != "" {
+		r.Warn(ruleFileDiffers, contract.At{}, "build the image again", "The image carries another %s than %s; the image's is used.", fileName, d.File)
+	}
+	n := r.fromImage(img)
+	if n == nil {
+		return t, r.Findings
+	}
+	fresh := r.task(n, t.Variant, detail{File: d.File})
+	fresh.Image, fresh.Version = t.Image, t.Version
+	fresh.Notes = append(slices.Clone(t.Notes), "read from "+inImage+" in the image")
+	r.checkProcess(fresh, img)
+	return fresh, r.Findings
+}
+
+// folderCopy reads the package's own copy of the file.
+func folderCopy(src contract.Source, name string) ([]byte, error) {
+	if src.FS == nil || name == "" {
+		return nil, fs.ErrNotExist
+	}
+	return contract.ReadText(src.FS, name)
+}
+
+func (r *reader) notInImage(file string, err error) []task.Finding {
+	if !errors.Is(err, fs.ErrNotExist) {
+		r.Error(ruleFileKind, contract.At{}, "make it a regular file of at most 1 MiB", "%s in the image is not usable: %v.", inImage, err)
+		return r.Findings
+	}
+	if file == "" {
+		r.Error(ruleFileMissing, contract.At{}, "add `COPY "+fileName+" /` to the Dockerfile", "No %s (looked at %s). A Kaapana image needs it at its root.", fileName, inImage)
+		return r.Findings
+	}
+	r.Error(ruleFileNotCopied, contract.At{}, "add `COPY "+file+" "+inImage+"` to the last stage of the Dockerfile",
+		"The image has no %s; the folder has %s.", inImage, file)
+	return r.Findings
+}
+
+// checkProcess compares the command of the chosen template with the image.
+func (r *reader) checkProcess(t *task.Task, img contract.ImageFiles) {
+	d, err := detailOf(t)
+	if err != nil || d.Template == nil || len(d.Template.Command) == 0 {
+		return
+	}
+	if len(img.Facts().Entrypoint) > 0 {
+		r.Warn(ruleCommandEntrypoint, contract.At{}, "leave out the ENTRYPOINT, or the command",
+			"Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
+	}
+	if first := d.Template.Command[0]; path.IsAbs(first) {
+		if _, err := img.ReadFile(first, 1); errors.Is(err, fs.ErrNotExist) {
+			r.Warn(ruleCommandNotFound, contract.At{}, "correct the path", "The image has no executable `%s`.", first)
+		}
+	}
+}

@@ -1,0 +1,421 @@
+package meca
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+// loader gathers what Load finds in one package.
+type loader struct {
+	folder
+	findings []task.Finding
+}
+
+// found records a finding and returns it for filling in Why and Mend, until the next one is recorded.
+func (l *loader) found(rule, file string, at contract.At, what string, args ...any) *task.Finding {
+	r := contract.Report{File: file}
+	r.Add(severityOf(rule), rule, at, "%s", fmt.Sprintf(what, args...))
+	l.findings = append(l.findings, r.Findings...)
+	return &l.findings[len(l.findings)-1]
+}
+
+// Load reads a MECA folder. Findings come in the order in which MECA's folder test looks at the entries, then those of the
+// tree as a whole. An image in place of a folder is loaded with the default resources, as MECA's executor runs it.
+func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
+	if src.Image != nil {
+		return imageTask(src), nil
+	}
+	l := &loader{}
+	if src.FS == nil {
+		l.found(ruleFolder, "", contract.At{}, "there is no folder to read").Mend = "name the folder that holds the Dockerfile"
+		return nil, l.findings
+	}
+	f, err := open(src)
+	if err != nil {
+		l.found(ruleFolder, src.File, contract.At{}, "cannot open the folder: %v", err)
+		return nil, l.findings
+	}
+	l.folder = f
+	t := l.load()
+	if f.dir == "" {
+		add := l.found(ruleFolder, "", contract.At{}, "a MECA package is a folder, found the archive %s", show(path.Base(src.Archive)))
+		add.Mend = "unpack it and name the folder"
+	}
+	l.chooseVariant(t, opts.Variant)
+	return t, l.findings
+}
+
+// chooseVariant settles how a task that asks for an enclave is used: in it, unless the user says otherwise.
+func (l *loader) chooseVariant(t *task.Task, variant string) {
+	var d detail
+	if json.Unmarshal(t.Detail, &d) == nil && d.SGX {
+		t.Variant = variantSGX
+	}
+	switch {
+	case variant == "" || variant == t.Variant:
+	case variant == variantPlain && d.SGX:
+		t.Variant, t.Detail = variantPlain, encode(detail{})
+		t.Notes = append(t.Notes, "SGX: run as a plain task, without an enclave")
+	default:
+		add := l.found(ruleFolder, "", contract.At{}, "the package has no variant %s", show(variant))
+		add.Severity = task.SeverityError
+		add.Mend = "leave the variant out"
+		if d.SGX {
+			add.Mend = "its variants are " + variantSGX + " and " + variantPlain
+		}
+	}
+}
+
+// load reads the entries in their order and makes the task.
+func (l *loader) load() *task.Task {
+	present := map[string]bool{}
+	t := &task.Task{Contract: Contract{}.Name(), Dialect: "MECA task folder", Exchange: task.HTTP, Parameters: parameters()}
+	c := defaults()
+	for _, e := range entries() {
+		if present[e] = l.entry(e); !present[e] {
+			continue
+		}
+		switch e {
+		case dockerfile:
+			l.recipe()
+		case descriptionText:
+			t.Description = l.text(e)
+		case nameText:
+			t.Name = l.title()
+		case exampleInput:
+			l.exampleInput()
+		case exampleOutput:
+			l.exampleOutput()
+		case configuration:
+			c = l.config()
+		}
+	}
+	l.tree()
+	if t.Name == "" {
+		t.Name = l.base()
+	}
+	t.Image = task.ImageSource{Kind: task.ImageBuild, Name: imageName(t.Name, l.base()), Context: l.dir, Dockerfile: dockerfile}
+	t.Resources = task.Resources{CPU: c.cpu, Memory: c.memory, GPUs: c.gpus}
+	t.Notes = append(c.notes, networkNote)
+	if c.sgx {
+		t.Detail = encode(detail{SGX: true})
+		t.Variants = []task.Variant{
+			{Name: variantSGX, Description: "in an SGX enclave, as the package asks"},
+			{Name: variantPlain, Description: "as a plain task, without an enclave"},
+		}
+	}
+	return t
+}
+
+// networkNote says what differs from MECA's own hosts.
+const networkNote = "network: closed unless the run opens it; MECA's own hosts leave it open"
+
+// imageTask describes an image that is used without its folder.
+func imageTask(src contract.Source) *task.Task {
+	facts := src.Image.Facts()
+	ref := facts.Reference
+	if ref == "" {
+		ref = src.Given
+	}
+	c := defaults()
+	return &task.Task{
+		Contract: Contract{}.Name(), Dialect: "image without folder", Exchange: task.HTTP, Parameters: parameters(),
+		Name:      ref,
+		Image:     task.ImageSource{Kind: task.ImageReference, Name: ref},
+		Resources: task.Resources{CPU: c.cpu, Memory: c.memory},
+		Notes:     []string{"no config.json: 1 CPU, 128 MB, no GPU", networkNote},
+	}
+}
+
+// parameters are the request's and the reply's body (MECA seed, section 1: "any json object" in, "a string" out). A task
+// without input gets an empty body.
+func parameters() []task.Parameter {
+	return []task.Parameter{
+		{
+			Name: inputName, Direction: task.Input, Title: "request body", Description: "sent unchanged as the body of POST /",
+			Type: task.Type{Kind: task.JSON}, Optional: true, Place: task.Place{Kind: task.PlaceBody},
+		},
+		{
+			Name: outputName, Direction: task.Output, Title: "reply body", Description: "the body of the reply",
+			Type: task.Type{Kind: task.String}, Place: task.Place{Kind: task.PlaceBody},
+		},
+	}
+}
+
+// entry tests one of the seven entries as MECA's folder test does, and its kind. It answers whether it can be read.
+func (l *loader) entry(e string) bool {
+	st, err := fs.Stat(l.fs, e)
+	if err != nil {
+		if !l.leaves(e) { // a link that leaves the folder is reported with the tree
+			l.missing(e)
+		}
+		return false
+	}
+	if st.IsDir() && l.empty(e) {
+		add := l.found(ruleEmpty, e, contract.At{}, "Empty %s/%s", l.shown, e)
+		add.Mend = "put the task's files into it"
+	}
+	switch {
+	case e == sources && !st.IsDir():
+		l.found(ruleKind, e, contract.At{}, "src must be a directory").Mend = "make src a directory that holds the sources"
+	case e == sources:
+		return true
+	case st.IsDir():
+		l.found(ruleKind, e, contract.At{}, "%s must be a file, found a directory", e).Mend = "replace the directory with a file"
+	case !st.Mode().IsRegular(): // reported with the tree
+	default:
+		return true
+	}
+	return false
+}
+
+func (l *loader) missing(e string) {
+	add := l.found(ruleEntry, e, contract.At{}, "Missing %s/%s", l.shown, e)
+	add.Why = "MECA's folder test asks for all seven entries"
+	add.Mend = "add it"
+	if near := l.near(e); near != "" {
+		add.Mend = fmt.Sprintf("rename %s to %s", show(near), e)
+	}
+}
+
+// near returns the entry of the folder that is most likely a slip of e, or "".
+func (l *loader) near(e string) string {
+	list, err := fs.ReadDir(l.fs, ".")
+	if err != nil {
+		return ""
+	}
+	others := map[string]bool{}
+	for _, known := range entries() {
+		others[known] = true
+	}
+	var candidates []string
+	for _, d := range list {
+		if others[d.Name()] || d.IsDir() != (e == sources) {
+			continue
+		}
+		candidates = append(candidates, d.Name())
+		if stem := strings.TrimSuffix(e, path.Ext(e)); stem != e && strings.TrimSuffix(d.Name(), path.Ext(d.Name())) == stem {
+			return d.Name()
+		}
+	}
+	if e == sources { // three letters are near to too much
+		return ""
+	}
+	return contract.Nearest(e, candidates)
+}
+
+func (l *loader) empty(dir string) bool {
+	list, err := fs.ReadDir(l.fs, dir)
+	return err == nil && len(list) == 0
+}
+
+// read returns the content of a regular file of at most limit bytes. It looks before it opens: opening a named pipe would
+// wait for a writer.
+func (l *loader) read(e string, limit int64) ([]byte, error) {
+	st, err := fs.Stat(l.fs, e)
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("is a %s", contract.KindOf(st.Mode()))
+	case st.Size() > limit:
+		return nil, fmt.Errorf("has %s, more than %s", task.Bytes(st.Size()), task.Bytes(limit))
+	}
+	return fs.ReadFile(l.fs, e)
+}
+
+// maxText bounds name.txt, description.txt, config.json and the Dockerfile.
+const maxText = 8 << 20
+
+// text reads name.txt or description.txt, trimmed and safe to print: what is no text is replaced or left out.
+func (l *loader) text(e string) string {
+	data, err := l.read(e, maxText)
+	if err != nil {
+		l.found(ruleText, e, contract.At{}, "%s cannot be read: %v", e, err).Mend = "write a short text into it"
+		return ""
+	}
+	if at, ok := badUTF8(data); ok {
+		l.found(ruleText, e, at, "%s is not UTF-8", e).Mend = "save it as UTF-8"
+	}
+	s := trim(strings.ToValidUTF8(string(data), "\ufffd"))
+	if s == "" {
+		add := l.found(ruleText, e, contract.At{}, "%s is empty", e)
+		add.Why = "MECA lists tasks by name and description"
+		add.Mend = "describe the task in it"
+	}
+	clean := printable(s)
+	if len(clean) != len(strings.ReplaceAll(s, "\r\n", "\n")) {
+		l.found(ruleText, e, contract.At{}, "%s holds control characters; they are left out", e).Mend = "remove them"
+	}
+	return clean
+}
+
+// title reads name.txt, of which one line counts.
+func (l *loader) title() string {
+	lines := strings.Split(l.text(nameText), "\n")
+	if n := len(lines); n > 1 {
+		add := l.found(ruleText, nameText, contract.At{Line: 2}, "name.txt has %d lines; only the first is shown", n)
+		add.Mend = "move the rest to description.txt"
+	}
+	return trim(lines[0])
+}
+
+// badUTF8 returns the place of the first byte that is not UTF-8.
+func badUTF8(data []byte) (contract.At, bool) {
+	line, start := 1, 0
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return contract.At{Line: line, Column: utf8.RuneCount(data[start:i]) + 1}, true
+		}
+		i += size
+		if r == '\n' {
+			line, start = line+1, i
+		}
+	}
+	return contract.At{}, false
+}
+
+// printable returns s with line ends as \n and without the control characters that could steer a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || !unicode.IsControl(r) && !bidi(r) {
+			return r
+		}
+		return -1
+	}, strings.ReplaceAll(s, "\r\n", "\n"))
+}
+
+// bidi tells the characters that change the direction of what follows them.
+func bidi(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// show returns a name from the package as it can be put into a message: quoted when it is not plain, and shortened.
+func show(s string) string {
+	const most = 120
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// pngSignature begins every PNG image; pngDamaged is what a tool leaves of it that takes CR LF for a line end.
+const (
+	pngSignature = "\x89PNG\r\n\x1a\n"
+	pngDamaged   = "\x89PNG\n\x1a\n"
+)
+
+// damaged tells that an example is a PNG image spoiled by line-end conversion.
+func damaged(data []byte) bool { return bytes.HasPrefix(data, []byte(pngDamaged)) }
+
+func (l *loader) png(e string, data []byte) {
+	if damaged(data) {
+		add := l.found(rulePNG, e, contract.At{}, "%s: PNG signature damaged (CR LF turned into LF); the file is corrupt", e)
+		add.Why = "a PNG image begins with " + strconv.QuoteToASCII(pngSignature)
+		add.Mend = "copy the image again as binary (with git: *.bin -text in .gitattributes)"
+	}
+}
+
+// exampleInput looks at the promised request body. The seed says "any json object"; MECA never looks.
+func (l *loader) exampleInput() {
+	data, err := l.read(exampleInput, maxBody)
+	if err != nil {
+		l.found(ruleInput, exampleInput, contract.At{}, "%s %v; it cannot be sent", exampleInput, err).Mend = "give a smaller example"
+		return
+	}
+	if at, reason := jsonProblem(data); reason != "" {
+		add := l.found(ruleInput, exampleInput, at, "example_input.bin is not valid JSON (%s); it will be sent as it is", reason)
+		add.Why = "a MECA task takes JSON"
+		add.Mend = "write the request's body exactly, without the quotes of a shell"
+	}
+	l.png(exampleInput, data)
+}
+
+// jsonProblem says where and why data is no JSON document, with "" when it is one.
+func jsonProblem(data []byte) (contract.At, string) {
+	if at, bad := badUTF8(data); bad {
+		return at, "not UTF-8"
+	}
+	if len(data) > maxText {
+		if json.Valid(data) {
+			return contract.At{}, ""
+		}
+		return contract.At{}, "syntax error"
+	}
+	if _, err := contract.ParseJSON(data); err != nil && !json.Valid(data) {
+		at, reason := syntaxAt(err)
+		return at, reason
+	}
+	return contract.At{}, ""
+}
+
+// exampleOutput looks at the promised reply.
+func (l *loader) exampleOutput() {
+	data, err := l.read(exampleOutput, maxBody)
+	if err != nil {
+		l.found(ruleOutput, exampleOutput, contract.At{}, "%s %v; it cannot be compared", exampleOutput, err).Mend = "give a smaller example"
+		return
+	}
+	if at, bad := badUTF8(data); bad {
+		add := l.found(ruleOutput, exampleOutput, at, "example_output.bin is binary; MECA clients receive results as text, so the example cannot match")
+		add.Mend = "answer binary results as base64 text"
+	}
+	l.png(exampleOutput, data)
+}
+
+// base is the folder's own name.
+func (l *loader) base() string {
+	if b := filepath.Base(l.dir); l.dir != "" && b != "/" && b != "." {
+		return b
+	}
+	if b := path.Base(l.shown); b != "/" && b != "." {
+		return b
+	}
+	return "task"
+}
+
+// imageName is the local name of the built image, a valid reference: "meca/" and the first of the names that leaves a word
+// when it is reduced to lower-case letters, digits and dashes.
+func imageName(names ...string) string {
+	for _, n := range names {
+		if s := slug(n); s != "" {
+			return "meca/" + s + ":latest"
+		}
+	}
+	return "meca/task:latest"
+}
+
+func slug(s string) string {
+	const most = 64
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case b.Len() >= most:
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	return strings.Trim(b.String(), "-")
+}
+
+func encode(d detail) json.RawMessage {
+	data, _ := json.Marshal(d) // a struct of booleans always encodes
+	return data
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Runs the examples of all five contracts with bin/longshore and shows for each the command and what it answered. What the
+# runs write goes to out/demo/. Exits with 1 when a command fails, an answer is not the expected one, or a folder of
+# examples/ is not shown here.
+#
+#   scripts/demo.sh [WORD]     only the examples whose command contains WORD
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+only=${1-}
+out=out/demo
+rm -rf "$out"
+mkdir -p "$out"
+PATH=$PWD/bin:$PATH
+
+bold='' red='' green='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then
+  bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+fi
+
+shown=0 commands='' failed=()
+
+platform() {
+  [ -n "$only" ] || printf '\n%s%s%s\n' "$bold" "$*" "$plain"
+}
+
+# show TITLE EXPECTED COMMAND runs COMMAND, in which OUT stands for a folder of its own, prints its standard output and a
+# line for each output it left in that folder, and wants EXPECTED, a glob pattern without the outer stars, in all that.
+show() {
+  local title=$1 expected=$2 command=$3
+  case $command in *"$only"*) ;; *) return 0 ;; esac
+  shown=$((shown + 1))
+  local dir status=0 start=${EPOCHREALTIME/./}
+  dir=$out/$(grep -oE 'examples/[^/ ]+/[^/ ]+' <<<"$command" | head -n 1 | cut -d/ -f2- | tr / -)
+  while [ -e "$dir.stdout" ]; do dir+=-again; done
+  local errors=$dir.stderr answer=$dir.stdout
+  command=${command//OUT/$dir}
+  commands+="$command"$'\n'
+
+  printf '\n  %s\n  $ %s\n' "$title" "$command"
+  bash -c "$command" </dev/null >"$answer" 2>"$errors" || status=$?
+  [ ! -d "$dir" ] || outputs "$dir" >>"$answer"
+  sed 's/^/    /' "$answer"
+
+  local ms=$(((${EPOCHREALTIME/./} - start) / 1000))
+  if [ "$status" -ne 0 ]; then
+    printf '    %sfailed with exit code %d%s\n' "$red" "$status" "$plain"
+    tail -n 20 "$errors" | sed 's/^/    /'
+    failed+=("$command")
+  elif [[ $(cat "$answer") != *$expected* ]]; then
+    printf '    %snot what was expected: %s%s\n' "$red" "$expected" "$plain"
+    failed+=("$command")
+  else
+    printf '    %sok%s, %d.%d s\n' "$green" "$plain" $((ms / 1000)) $((ms % 1000 / 100))
+  fi
+}
+
+# outputs DIR prints a line per output: the text of a short one, the size of any other.
+outputs() {
+  local file name
+  find "$1" -type f ! -path "$1/log" ! -path "$1/result.json" | sort | while read -r file; do
+    name=${file#"$1/"}
+    if [ "$(stat -c %s "$file")" -le 200 ] && grep -qI . "$file"; then
+      printf '%s: %s\n' "$name" "$(head -n 3 "$file")"
+    else
+      printf '%s: %s bytes\n' "$name" "$(stat -c %s "$file")"
+    fi
+  done
+}
+
+printf '%sFive platforms, their packages as they are, one command.%s\n' "$bold" "$plain"
+
+platform 'MECA: folders with an HTTP server inside'
+show 'the smallest server: shell and busybox' '"hello"' \
+  'longshore call examples/meca/echo -d @examples/meca/echo/example_input.bin'
+show "the platform's Flask template" '"a": 1' \
+  "longshore call examples/meca/python-template -d '{\"a\": 1}'"
+show 'k nearest neighbours' '0, 1' \
+  "longshore call examples/meca/knn -d '{\"dataset\": [[1, 2], [3, 4], [5, 6]], \"point\": [2, 3], \"k\": 2}'"
+
+platform 'Cytomine App Engine: typed parameters as files'
+show 'integer addition' '42' \
+  'longshore run examples/cytomine/integer-addition -i a=5 -i b=37 -o OUT'
+show 'an image filter: a PNG and a number out' 'png' \
+  'longshore run examples/cytomine/image-filter -i image=@examples/cytomine/image-filter/example.png -o OUT'
+
+platform 'Kaapana: processing-containers with templates and channels'
+show 'one of two templates; memory by the size of the input' '' \
+  'longshore run examples/kaapana/mask-tools --template count -i masks=@examples/kaapana/mask-tools/data -e LABEL=1 -o OUT'
+
+platform 'iExec: dapps with a consensus file'
+show 'ffmpeg, with the input and the words of its manifest' 'small.avi' \
+  'longshore run examples/iexec/ffmpeg -o OUT'
+show 'a result that the platform can agree on' 'consensus.iexec' \
+  'longshore run examples/iexec/consensus -o OUT'
+
+platform 'Racetrack: jobs built from a repository'
+show 'sum_numbers' '42' \
+  "longshore run examples/racetrack/sum_numbers -i numbers='[20, 22]' -o OUT"
+
+if [ -z "$only" ]; then
+  for example in examples/*/*/; do
+    example=${example%/}
+    [[ $commands == *"$example"* ]] || failed+=("$example is not shown: add it to scripts/demo.sh")
+  done
+fi
+[ "$shown" -gt 0 ] || failed+=("no example's command contains '$only'")
+
+printf '\n'
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '%sfailed (all output is in %s/):%s\n' "$red" "$out" "$plain"
+  printf '  %s\n' "${failed[@]}"
+  exit 1
+fi
+printf '%s%d examples of five contracts ran; what they wrote is in %s/.%s\n' "$green" "$shown" "$out" "$plain"

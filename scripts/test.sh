@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Checks the formatting, vets, and runs every test with the race detector. Prints a line per package and the whole output
+# of each test that fails; everything is kept in out/test/.
+#
+#   scripts/test.sh [PACKAGE…]     default: ./...
+#
+# With CI set, a test that is skipped and not in scripts/allowed-skips.txt is a failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tags=${LONGSHORE_TAGS:-seccomp osusergo netgo}
+[ $# -gt 0 ] || set -- ./...
+out=out/test
+mkdir -p "$out"
+
+unformatted=$(gofmt -l cmd internal scripts)
+if [ -n "$unformatted" ]; then
+  printf 'not formatted (run make fmt):\n%s\n' "$unformatted" >&2
+  exit 1
+fi
+go vet -tags "$tags" "$@"
+
+go build -buildvcs=false -o "$out/testreport" ./scripts/testreport
+status=0
+go test -json -race -shuffle=on -vet=off -timeout 12m -tags "$tags" "$@" </dev/null 2>"$out/stderr.txt" |
+  "$out/testreport" -o "$out/output.txt" -allowed-skips scripts/allowed-skips.txt ${CI:+-strict} || status=$?
+# What go itself has to say, such as a package that does not compile, is in the report already; this is the rest.
+[ ! -s "$out/stderr.txt" ] || cat "$out/stderr.txt" >&2
+exit "$status"
