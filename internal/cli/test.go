@@ -166,6 +166,10 @@ func (t *tester) summary() {
 
 // example runs one example several times and compares.
 func (t *tester) example(ctx context.Context, e contract.Example) error {
+	if e.Skip != "" {
+		t.note(fmt.Sprintf("example %s was not run: %s", e.Name, e.Skip))
+		return nil
+	}
 	pkgTask := t.pkg.Task
 	if e.Variant != "" && e.Variant != pkgTask.Variant {
 		loaded, findings := t.pkg.Contract.Load(t.pkg.Source, contract.Options{Variant: e.Variant})

@@ -71,12 +71,8 @@ func (r *Report) Syntax(rule, language string, err error) {
 // ReadText reads a document of at most 8 MiB from a package. Errors say what is wrong in words for people; a missing file
 // is fs.ErrNotExist.
 func ReadText(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	// Looked at before it is opened: opening a named pipe would wait for a writer.
+	st, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, err
 	}

@@ -29,13 +29,14 @@ func (r *run) applyPolicy() error {
 	refuse := func(what, hint string, args ...any) error {
 		return (&task.Error{Code: task.ReasonPolicy, Message: what}).WithHint(hint, args...)
 	}
+	asked := fmt.Sprintf("asked %s CPUs/%s/%d GPUs, this machine has %s CPUs/%s/%d GPUs", x.CPU, x.Memory, x.GPUs, has.CPU, has.Memory, has.GPUs)
 	switch {
-	case x.GPUs > 0:
-		return refuse(fmt.Sprintf("the task needs %d GPU(s) and this machine offers none to containers", x.GPUs), "run it on a machine with GPUs, or without them with --gpus 0 if the program can")
+	case x.GPUs > has.GPUs:
+		return refuse("not enough GPU available: "+asked, "run it on a machine with GPUs; none is ever left out silently")
 	case has.CPU > 0 && x.CPU > has.CPU:
-		return refuse(fmt.Sprintf("resource limit exceeds the maximum: the task asks for %s CPUs, this machine has %s", x.CPU, has.CPU), "run it with fewer: --cpus %s", has.CPU)
+		return refuse("resource limit exceeds the maximum: "+asked, "run it with fewer CPUs: --cpus %s", has.CPU)
 	case has.Memory > 0 && x.Memory > has.Memory:
-		return refuse(fmt.Sprintf("resource limit exceeds the maximum: the task asks for %s of memory, this machine has %s", x.Memory, has.Memory), "run it with less: --memory %dMi", int64(has.Memory)>>20)
+		return refuse("resource limit exceeds the maximum: "+asked, "run it with less memory: --memory %dMi", int64(has.Memory)>>20)
 	}
 	if r.exec.Network || r.job.Network {
 		r.exec.Network = r.job.Network && r.d.Policy.Network

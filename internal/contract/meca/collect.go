@@ -14,8 +14,8 @@ import (
 const maxInline = 1 << 20
 
 // Collect returns the reply's body as the output "output", whatever its status. A status of 400 or more is a failure, which
-// MECA itself hides; so is a reply of more than 64 MiB.
-func (Contract) Collect(_ *task.Task, _ *task.Execution, left task.Leftovers) (task.Collected, error) {
+// MECA itself hides, unless the execution accepts any; so is a reply of more than 64 MiB.
+func (Contract) Collect(_ *task.Task, x *task.Execution, left task.Leftovers) (task.Collected, error) {
 	c := task.Collected{Outputs: map[string]task.Value{}}
 	r := left.Response
 	if r == nil || r.BodyPath == "" {
@@ -35,8 +35,9 @@ func (Contract) Collect(_ *task.Task, _ *task.Execution, left task.Leftovers) (t
 		v.Text = string(head)
 	}
 	c.Outputs[outputName] = v
+	anyStatus := x != nil && x.HTTP != nil && x.HTTP.AcceptStatus
 	switch {
-	case r.Status >= 400:
+	case r.Status >= 400 && !anyStatus:
 		c.Failure = &task.Failure{
 			Reason:  task.ReasonBadResponse,
 			Message: fmt.Sprintf("task answered HTTP %d: %s", r.Status, excerpt(head)),

@@ -78,8 +78,8 @@ func (l *loader) config() config {
 		add := l.found(ruleKey, configuration, m.Pos(), "config.json: key %s is given twice; the last one counts", show(m.Key))
 		add.Mend = "keep one of them"
 	}
-	if fields := l.resource(root, &c); fields != nil {
-		l.fields(fields, &c)
+	if fields, prefix := l.resource(root, &c); fields != nil {
+		l.fields(fields, prefix, &c)
 	}
 	slices.SortStableFunc(l.findings[first:], func(a, b task.Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -98,32 +98,32 @@ func syntaxAt(err error) (contract.At, string) {
 	return contract.At{Line: 1, Column: 1}, err.Error()
 }
 
-// resource finds the object that holds the fields: "resource", the same nested twice, or the top level. It answers nil when
-// there is none.
-func (l *loader) resource(root *contract.Node, c *config) *contract.Node {
+// resource finds the object that holds the fields, and what comes before their names: "resource", the same nested twice, or
+// the top level. It answers nil when there is none.
+func (l *loader) resource(root *contract.Node, c *config) (fields *contract.Node, prefix string) {
 	r := root.Get(resourceField)
 	if r.IsNull() {
-		return l.withoutResource(root, c)
+		return l.withoutResource(root, c), ""
 	}
 	l.unknown(root, "", resourceField)
 	if r.Kind != contract.NodeObject {
 		l.wrongType(r, "", "object")
-		return nil
+		return nil, ""
 	}
 	inner := r.Get(resourceField)
 	if inner.IsNull() {
 		if len(r.Members) == 0 {
 			l.noResource(r.Pos()).Why = "resource is empty"
 		}
-		return r
+		return r, resourceField + "."
 	}
 	l.unknown(r, resourceField+".", resourceField)
 	if inner.Kind != contract.NodeObject {
 		l.wrongType(inner, resourceField, "object")
-		return nil
+		return nil, ""
 	}
 	c.notes = append(c.notes, "config.json: resource is nested twice; the inner one is used")
-	return inner
+	return inner, resourceField + "." + resourceField + "."
 }
 
 // withoutResource reads a document whose fields lie at the top level, or that has none.
@@ -173,14 +173,13 @@ func (l *loader) wrongType(n *contract.Node, field, want string) {
 }
 
 // fields reads the members of the resource object. Each missing or wrong one keeps its default.
-func (l *loader) fields(n *contract.Node, c *config) {
-	known := []string{fieldCPU, fieldMem, fieldUseGPU, fieldGPUs, fieldSGX, resourceField}
+func (l *loader) fields(n *contract.Node, prefix string, c *config) {
+	known := []string{fieldCPU, fieldMem, fieldUseGPU, fieldGPUs, fieldSGX}
+	if n.Get(resourceField).Is(contract.NodeNull) { // says nothing
+		known = append(known, resourceField)
+	}
 	if !n.Has(fieldMem) {
 		known = append(known, fieldMemory)
-	}
-	prefix := resourceField + "."
-	if n.Get(resourceField).IsNull() && n.Has(resourceField) { // "resource": null beside the fields says nothing
-		prefix = ""
 	}
 	l.unknown(n, prefix, known...)
 	if v := n.Get(fieldCPU); v != nil {

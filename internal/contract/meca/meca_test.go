@@ -160,7 +160,7 @@ func TestLoadFindings(t *testing.T) {
 			"config.json:1:23: warning MECA009 config.json: key resource.memory is unknown and ignored"}},
 		{"top level", config(`{"cpu": 2, "colour": "red"}`), []string{
 			`config.json:1:2: warning MECA009 config.json: resource fields found at top level; put them under "resource"`,
-			"config.json:1:12: warning MECA009 config.json: key resource.colour is unknown and ignored",
+			"config.json:1:12: warning MECA009 config.json: key colour is unknown and ignored",
 		}},
 		{"unknown keys", config(`{"resources": {}, "resource": {"cpus": 2, "\u001b[31m": 1, "mem": 64, "mem": 32}, "cpu": 3}`), []string{
 			"config.json:1:2: warning MECA009 config.json: key resources is unknown and ignored",
@@ -169,6 +169,14 @@ func TestLoadFindings(t *testing.T) {
 			"config.json:1:71: warning MECA009 config.json: key mem is given twice; the last one counts",
 			"config.json:1:83: warning MECA009 config.json: key cpu is unknown and ignored",
 		}},
+		{"nested too deeply", config(`{"resource": {"cpu": 1, "resource": {"cpu": 2, "resource": {}}}}`), []string{
+			"config.json:1:15: warning MECA009 config.json: key resource.cpu is unknown and ignored",
+			"config.json:1:48: warning MECA009 config.json: key resource.resource.resource is unknown and ignored",
+		}},
+		{"nested list", config(`{"resource": {"resource": []}}`), []string{
+			"config.json:1:27: error MECA005 config.json: resource.resource must be object, found list"}},
+		{"resource null beside fields", config(`{"resource": null, "cpu": 2}`), []string{
+			`config.json:1:20: warning MECA009 config.json: resource fields found at top level; put them under "resource"`}},
 		{"gpus without use_gpu", config(`{"resource": {"gpu_count": 2}}`), []string{
 			"config.json:1:28: warning MECA010 config.json: gpu_count is ignored because use_gpu is false"}},
 
@@ -634,6 +642,10 @@ func TestCollect(t *testing.T) {
 		if (len(got.Warnings) > 0) != c.warns {
 			t.Errorf("%s: warnings %q", c.name, got.Warnings)
 		}
+	}
+	ignore := &task.Execution{HTTP: &task.HTTPExchange{AcceptStatus: true}}
+	if got, err := meca.New().Collect(nil, ignore, reply(t, 500, nil)); err != nil || got.Failure != nil {
+		t.Errorf("any status: %+v, %v", got.Failure, err)
 	}
 	got, err := meca.New().Collect(nil, nil, task.Leftovers{Exit: task.Exit{Code: 1}})
 	if err != nil || got.Failure != nil || len(got.Outputs) > 0 {
