@@ -12,6 +12,9 @@ FUZZTIME ?= 10s
 export CGO_ENABLED = 1
 export LONGSHORE_TAGS = $(TAGS)
 
+# Steps that install packages or fill the image store come one after the other; go and the tests use all cores anyway.
+.NOTPARALLEL:
+
 .PHONY: help build test demo check base-images bench fuzz fmt lint clean setup-build setup-test setup-demo
 
 help: ## print this list

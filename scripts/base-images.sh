@@ -239,8 +239,9 @@ main() {
         die "making images needs root, and there is no sudo: run make base-images as root, or pull them: $names"
       fi
     fi
-    # shellcheck disable=SC2086
-    "$longshore" image import "${absent[@]}" $arguments "$tar" >/dev/null </dev/null 9>&-
+    local words
+    read -ra words <<<"$arguments"
+    "$longshore" image import "${absent[@]}" "${words[@]}" "$tar" >/dev/null </dev/null 9>&-
     say "$names ($(du -h --apparent-size "$tar" | cut -f1), $((SECONDS - start)) s)"
   done < <(images)
 }

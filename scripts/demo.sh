@@ -25,7 +25,7 @@ platform() {
 }
 
 # show TITLE EXPECTED COMMAND runs COMMAND, in which OUT stands for a folder of its own, prints its standard output and a
-# line for each output it left in that folder, and wants EXPECTED, a glob pattern without the outer stars, in all that.
+# line for each file it left in that folder, and wants EXPECTED, a glob pattern without the outer stars, in all that.
 show() {
   local title=$1 expected=$2 command=$3
   case $command in *"$only"*) ;; *) return 0 ;; esac
@@ -34,13 +34,14 @@ show() {
   dir=$out/$(grep -oE 'examples/[^/ ]+/[^/ ]+' <<<"$command" | head -n 1 | cut -d/ -f2- | tr / -)
   while [ -e "$dir.stdout" ]; do dir+=-again; done
   local errors=$dir.stderr answer=$dir.stdout
-  command=${command//OUT/$dir}
+  command=${command/-o OUT/-o $dir}
   commands+="$command"$'\n'
 
   printf '\n  %s\n  $ %s\n' "$title" "$command"
   bash -c "$command" </dev/null >"$answer" 2>"$errors" || status=$?
-  [ ! -d "$dir" ] || outputs "$dir" >>"$answer"
-  sed 's/^/    /' "$answer"
+  [ ! -d "$dir" ] || outputs "$dir" "$answer" >"$dir.files"
+  [ ! -f "$dir.files" ] || cat "$dir.files" >>"$answer"
+  sed -e 's/^/    /' -e '$a\' "$answer"
 
   local ms=$(((${EPOCHREALTIME/./} - start) / 1000))
   if [ "$status" -ne 0 ]; then
@@ -55,11 +56,13 @@ show() {
   fi
 }
 
-# outputs DIR prints a line per output: the text of a short one, the size of any other.
+# outputs DIR ANSWER prints a line per file that ANSWER does not name already: the text of a short one, the size of any
+# other.
 outputs() {
   local file name
   find "$1" -type f ! -path "$1/log" ! -path "$1/result.json" | sort | while read -r file; do
     name=${file#"$1/"}
+    ! grep -qE "(^|/)${name//./\\.}( |:|\$)" "$2" || continue
     if [ "$(stat -c %s "$file")" -le 200 ] && grep -qI . "$file"; then
       printf '%s: %s\n' "$name" "$(head -n 3 "$file")"
     else
@@ -85,14 +88,20 @@ show 'an image filter: a PNG and a number out' 'png' \
   'longshore run examples/cytomine/image-filter -i image=@examples/cytomine/image-filter/example.png -o OUT'
 
 platform 'Kaapana: processing-containers with templates and channels'
-show 'one of two templates; memory by the size of the input' '' \
-  'longshore run examples/kaapana/mask-tools --template count -i masks=@examples/kaapana/mask-tools/data -e LABEL=1 -o OUT'
+show 'a folder in, a folder out, a choice that must be made' 'Moin' \
+  'longshore run examples/kaapana/greeting -i people=@examples/kaapana/greeting/data/people -e WORD=Moin -o OUT'
+show 'the first of two templates; its memory limit follows the size of the masks' 'm.mask' \
+  'longshore run examples/kaapana/mask-tools --template grow -i masks=@examples/kaapana/mask-tools/data/masks -e SHAPE=box -o OUT'
+show 'the second, on what the first one wrote' 'area.txt' \
+  "longshore run examples/kaapana/mask-tools --template measure -i masks=@$out/kaapana-mask-tools/grown -o OUT"
 
 platform 'iExec: dapps with a consensus file'
-show 'ffmpeg, with the input and the words of its manifest' 'small.avi' \
-  'longshore run examples/iexec/ffmpeg -o OUT'
+show 'ffmpeg, with the words of its manifest' 'small.avi' \
+  'longshore run examples/iexec/ffmpeg -i in=@examples/iexec/ffmpeg/small.mp4 -o OUT'
 show 'a result that the platform can agree on' 'consensus.iexec' \
-  'longshore run examples/iexec/consensus -o OUT'
+  'longshore run examples/iexec/word-count -i in=@examples/iexec/word-count/harbour.txt -o OUT'
+show 'the later form: IEXEC_IN, IEXEC_OUT and computed.json' 'computed.json' \
+  'longshore run examples/iexec/column-mean -i in=@examples/iexec/column-mean/tides.csv -o OUT'
 
 platform 'Racetrack: jobs built from a repository'
 show 'sum_numbers' '42' \

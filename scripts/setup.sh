@@ -19,6 +19,7 @@ die() {
 
 # The groups: "packages | why | what to look for where there is no dpkg (a command, or a .pc file)".
 groups_of() {
+  echo 'ca-certificates|fetching Go modules|update-ca-certificates'
   echo 'gcc libc6-dev|the C compiler: the sandbox enters namespaces in C, and the race detector needs cgo|gcc'
   echo 'libseccomp-dev pkg-config|system-call filters for containers, linked into the binary|pkg-config libseccomp.pc'
   case $1 in
