@@ -180,6 +180,7 @@ func (r *run) wait(ctx context.Context) *task.Failure {
 	if err != nil {
 		return r.interrupted(ctx, err, r.times)
 	}
+	<-r.follow.done // Wait answers when all output is in the log, so this is soon
 	r.ended(exit)
 	return nil
 }
