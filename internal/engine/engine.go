@@ -67,6 +67,13 @@ type Sweeper interface {
 	Sweep(ctx context.Context) ([]Leftover, error)
 }
 
+// FolderRemover is the optional ability to remove folders that containers wrote to through Spec.Mounts or Spec.WritableLayer. An
+// engine that runs without root has it: such files may belong to users that the caller is not.
+type FolderRemover interface {
+	// RemoveFolder removes a folder and all it holds; a missing one is not an error.
+	RemoveFolder(ctx context.Context, path string) error
+}
+
 // Inspector is the optional ability to tell what this machine offers to the engine, for the doctor command.
 type Inspector interface {
 	Inspect(ctx context.Context) []Check

@@ -77,6 +77,10 @@ func (s *Store) Build(ctx context.Context, opts BuildOptions) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	before, err := b.fingerprintFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
 	st, err := b.stage(ctx, target)
 	if err != nil {
 		return nil, err
@@ -85,9 +89,7 @@ func (s *Store) Build(ctx context.Context, opts BuildOptions) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fp, err := s.fingerprint(ctx, b); err == nil {
-		s.rememberBuilt(b, fp, img)
-	}
+	b.rememberBuilt(ctx, before, img)
 	b.files.save()
 	opts.Progress.send(Event{Kind: EventImage, Text: img.Name()})
 	return img, nil
@@ -99,6 +101,7 @@ type builder struct {
 	opts     BuildOptions
 	platform Platform
 	plan     *dockerfile
+	text     []byte    // the Dockerfile
 	context  *hostTree // nil without a context
 	named    map[string]*hostTree
 	files    *fileHashes
@@ -124,9 +127,10 @@ func (s *Store) newBuilder(opts BuildOptions) (*builder, error) {
 		b.close()
 		return nil, err
 	}
-	text, err := b.readDockerfile()
+	var err error
+	b.text, err = b.readDockerfile()
 	if err == nil {
-		b.plan, err = parseDockerfile(opts.dockerfileName(), text, b.platform, opts.Args)
+		b.plan, err = parseDockerfile(opts.dockerfileName(), b.text, b.platform, opts.Args)
 	}
 	if err == nil {
 		err = b.readIgnore()
@@ -253,7 +257,7 @@ type state struct {
 	// cmdSet tells that this stage has its own CMD.
 	cmdSet bool
 	step   int
-	total int
+	total  int
 	// ordinal counts instructions, to compare each with itself in the last build.
 	ordinal int
 }

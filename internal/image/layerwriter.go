@@ -227,4 +227,3 @@ func (w *layerWriter) contents(name, file string, size int64) error {
 func sortXattrs(x []xattr) {
 	slices.SortFunc(x, func(a, b xattr) int { return strings.Compare(a.name, b.name) })
 }
-

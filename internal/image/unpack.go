@@ -37,7 +37,9 @@ type unpacker struct {
 	limits Limits
 	split  *splitWriter // nil: do not write one
 	moved  string       // folder for entries that later ones replace
-	stats  unpackStats
+	// noWhiteouts refuses entries that would delete what lies below: an archive that ADD unpacks is not a layer.
+	noWhiteouts bool
+	stats       unpackStats
 
 	dirName string // the folder that dirFd has open, as its entries name it
 	dirReal string // the same with links resolved
@@ -145,6 +147,9 @@ func (u *unpacker) entry(tr *tar.Reader, hdr *tar.Header, tap *splitTap) error {
 	}
 	dir, base := path.Split(name)
 	dir = path.Clean(dir)
+	if u.noWhiteouts && (strings.HasPrefix(name, whiteoutPrefix) || strings.Contains(name, "/"+whiteoutPrefix)) {
+		return u.hostile(hdr.Name, "a file name that begins with .wh. means a deletion in image layers")
+	}
 	if u.whiteoutJunk(name) {
 		return nil
 	}

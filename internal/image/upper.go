@@ -241,9 +241,6 @@ func (u *upper) makeLink(p, target string, o owner, t time.Time) error {
 }
 
 func setOwner(file string, o owner) error {
-	if o.uid == 0 && o.gid == 0 && os.Geteuid() == 0 {
-		return nil
-	}
 	err := os.Lchown(file, o.uid, o.gid)
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
 		return nil // a user namespace without that number: it belongs to root

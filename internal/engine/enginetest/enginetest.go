@@ -29,6 +29,8 @@ type Harness struct {
 	// Kernel tells that containers are processes of a Linux kernel, kept in by namespaces, and that Image has busybox: shell
 	// commands run in it and the tests of isolation and limits apply.
 	Kernel bool
+	// OnlyRoot tells that containers have no user but root, as this machine grants the engine no more.
+	OnlyRoot bool
 	// Baseline returns what the engine has on the machine, one thing per line and sorted: processes, mounts, cgroups, folders,
 	// namespaces. After any number of runs it is what it was. Nil means nothing can be left.
 	Baseline func(t *testing.T) string

@@ -242,9 +242,13 @@ next:
 	return os.WriteFile(path, []byte(strings.Join(add, " ")), 0)
 }
 
+// makeCgroup makes a folder that we can make cgroups in.
 func makeCgroup(path string) error {
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return &os.PathError{Op: "writing to", Path: path, Err: err}
 	}
 	return nil
 }
@@ -292,14 +296,22 @@ func newCgroup(name string, l engine.Limits) (*cgroup, error) {
 			c.by[w] = h
 		}
 	}
-	pids := l.Pids
-	if pids == 0 {
-		pids = engine.DefaultPids
+	pids := pidsLimit(l)
+	if pids == 1 { // The launcher's two stages are two processes.
+		c.unenforced = append(c.unenforced, "pids: 2 is the least that can be enforced")
+		pids = 2
 	}
 	c.limit("pids", pids, func(h *hierarchy) error { return c.set("pids", "pids.max", pids) })
 	c.limit("memory", l.Memory, func(h *hierarchy) error { return c.setMemory(h, l.Memory) })
 	c.limit("cpu", l.MilliCPU, func(h *hierarchy) error { return c.setCPU(h, l.MilliCPU) })
 	return c, nil
+}
+
+func pidsLimit(l engine.Limits) int64 {
+	if l.Pids == 0 {
+		return engine.DefaultPids
+	}
+	return l.Pids
 }
 
 // limit applies one limit, or notes that it does not hold.
@@ -309,7 +321,11 @@ func (c *cgroup) limit(controller string, value int64, set func(*hierarchy) erro
 	}
 	h := c.by[controller]
 	if h == nil {
-		c.unenforced = append(c.unenforced, controller+": "+findCgroups().missing[controller])
+		why := findCgroups().missing[controller]
+		if controller == "pids" {
+			why = "holds for each user in the container by itself: " + why
+		}
+		c.unenforced = append(c.unenforced, controller+": "+why)
 		return
 	}
 	if err := set(h); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // Inspect implements engine.Inspector. The last check starts a container without an image, which proves the others.
 func (e *Engine) Inspect(ctx context.Context) []engine.Check {
-	checks := []engine.Check{kernel(), rights(), userNamespaces(), overlay(), seccomp()}
+	checks := []engine.Check{kernel(), rights(), userNamespaces(), overlay(), filtering()}
 	checks = append(checks, limits()...)
 	return append(checks, e.probe(ctx))
 }
@@ -37,15 +37,21 @@ func kernel() engine.Check {
 }
 
 func rights() engine.Check {
-	c := engine.Check{Name: "user", OK: isRoot(), Detail: "root"}
-	if !c.OK {
-		c.Detail = "user number " + strconv.Itoa(os.Geteuid())
-		c.Mend = "run as root; see docs/security.md for what root is used for"
+	c := engine.Check{Name: "user"}
+	i, err := findIDs()
+	switch {
+	case err != nil:
+		c.Detail, c.Mend = err.Error(), "mount /proc"
+	case i.privileged:
+		c.OK, c.Detail = true, "root: each container has 65536 user numbers of its own"
+	case i.count == idCount:
+		c.OK, c.Detail = true, fmt.Sprintf("user number %d, without root: containers share 65536 user numbers", os.Geteuid())
+	default:
+		c.Optional, c.Detail = true, fmt.Sprintf("user number %d, without root: containers run as root of their own only", os.Geteuid())
+		c.Mend = i.why
 	}
 	return c
 }
-
-func isRoot() bool { return os.Geteuid() == 0 }
 
 func userNamespaces() engine.Check {
 	c := engine.Check{Name: "user namespaces", Mend: "set the sysctl user.max_user_namespaces to 10000 or more"}
@@ -72,7 +78,7 @@ func overlay() engine.Check {
 	return c
 }
 
-func seccomp() engine.Check {
+func filtering() engine.Check {
 	c := engine.Check{Name: "seccomp", Mend: "use a kernel with CONFIG_SECCOMP_FILTER"}
 	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
 	if err != nil {

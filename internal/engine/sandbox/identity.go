@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -31,7 +32,7 @@ type identity struct {
 }
 
 // lookUp finds the user of a process in the files of a container's root folder.
-func lookUp(root *os.File, spec string) (identity, error) {
+func lookUp(root *os.File, spec string, all *ids) (identity, error) {
 	passwd, err := readInRoot(root, "etc/passwd")
 	if err != nil {
 		return identity{}, startError("user", "looking up user %q: %w", spec, err)
@@ -45,6 +46,9 @@ func lookUp(root *os.File, spec string) (identity, error) {
 		return identity{}, startError("user", "user %q is not in the image's /etc/passwd or /etc/group: %w", spec, err)
 	}
 	for _, id := range append([]int{u.Uid, u.Gid}, u.Sgids...) {
+		if id > 0 && id < idCount && id >= all.count {
+			return identity{}, startError("user", "user %q has the number %d, but only root's is to be had: %s", spec, id, all.why)
+		}
 		if id < 0 || id >= idCount {
 			return identity{}, startError("user", "user %q has the number %d; a container has the numbers 0 to %d", spec, id, idCount-1)
 		}
@@ -94,8 +98,7 @@ func stopSignal(s string) (unix.Signal, error) {
 	if s == "" {
 		return unix.SIGTERM, nil
 	}
-	var n int
-	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && n > 0 && n <= 64 {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
 		return unix.Signal(n), nil
 	}
 	name := strings.ToUpper(s)

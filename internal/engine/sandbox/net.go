@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,7 +33,75 @@ func (e *Engine) Dial(ctx context.Context, h engine.Handle, port int) (net.Conn,
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: container %s has ended: %w", h.ID, syscall.ECONNREFUSED)
 	}
+	if i, err := findIDs(); err != nil {
+		return nil, err
+	} else if !i.privileged {
+		return dialAs(ctx, c.proc.Pid, port)
+	}
 	return dialIn(ctx, ns, port)
+}
+
+// dialAs connects by a helper's sockets, as only root may enter a network namespace by itself.
+func dialAs(ctx context.Context, pid, port int) (net.Conn, error) {
+	sockets, err := socketsIn(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, s := range sockets {
+			s.Close()
+		}
+	}()
+	addresses := []unix.Sockaddr{&unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, &unix.SockaddrInet6{Port: port, Addr: [16]byte{15: 1}}}
+	var first error
+	for i, s := range sockets {
+		err := connect(ctx, s, addresses[i])
+		if err == nil {
+			return net.FileConn(s)
+		}
+		if first == nil {
+			first = fmt.Errorf("sandbox: port %d of the container: %w", port, err)
+		}
+		if err != unix.ECONNREFUSED {
+			break
+		}
+	}
+	return nil, first
+}
+
+// connect connects a non-blocking socket.
+func connect(ctx context.Context, s *os.File, to unix.Sockaddr) error {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })()
+	var result error
+	started := false
+	err = raw.Write(func(fd uintptr) bool {
+		if !started {
+			started = true
+			result = unix.Connect(int(fd), to)
+			return result != unix.EINPROGRESS
+		}
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		switch {
+		case err != nil:
+			result = err
+		case code != 0:
+			result = syscall.Errno(code)
+		default:
+			result = nil
+		}
+		return true
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	return result
 }
 
 func dialLoopback(ctx context.Context, port int) (net.Conn, error) {

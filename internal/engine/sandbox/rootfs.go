@@ -30,8 +30,11 @@ type rootfs struct {
 const overlayOptions = ",redirect_dir=nofollow,metacopy=off,index=off,xino=off,volatile"
 
 // newRootfs makes the folders of a root file system. dir is the container's folder.
-func newRootfs(dir string, spec *engine.Spec) (rootfs, error) {
+func newRootfs(dir string, spec *engine.Spec, privileged bool) (rootfs, error) {
 	r := rootfs{upperRoot: dir, upper: "upper", work: "work", options: overlayOptions}
+	if !privileged {
+		r.options += ",userxattr" // Ordinary users have no trusted.overlay attributes.
+	}
 	if err := os.Mkdir(filepath.Join(dir, "work"), 0o700); err != nil {
 		return r, err
 	}

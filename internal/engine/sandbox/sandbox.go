@@ -9,6 +9,16 @@
 // on disk through id-mapped mounts; no capabilities, no_new_privs and moby's default system call filter; masked and read-only
 // kernel files; cgroup limits.
 //
+// Any program that imports this package can use the engine, tests too: nothing need be called in main. An ordinary run of the
+// program costs one look at the environment more.
+//
+// Containers die with the process that started them.
+//
+// Without root the engine works as well as the kernel lets it, with differences that callers see: layers must belong to the
+// calling user, and mark opaque folders by user.overlay.opaque instead of trusted.overlay.opaque; files that other users of the
+// container write belong to the numbers that /etc/subuid grants (RemoveFolder removes them); limits without a delegated cgroup
+// are told in Exit.Unenforced.
+//
 // A container's main process is PID 1 of its PID namespace. The kernel ignores signals to it that it has no handler for, so a
 // program that does not handle Stop's signal is killed right away instead of after a grace that could not help.
 package sandbox
@@ -49,11 +59,12 @@ type Engine struct {
 }
 
 var (
-	_ engine.Engine    = (*Engine)(nil)
-	_ engine.Dialer    = (*Engine)(nil)
-	_ engine.Stater    = (*Engine)(nil)
-	_ engine.Sweeper   = (*Engine)(nil)
-	_ engine.Inspector = (*Engine)(nil)
+	_ engine.Engine        = (*Engine)(nil)
+	_ engine.Dialer        = (*Engine)(nil)
+	_ engine.Stater        = (*Engine)(nil)
+	_ engine.Sweeper       = (*Engine)(nil)
+	_ engine.Inspector     = (*Engine)(nil)
+	_ engine.FolderRemover = (*Engine)(nil)
 )
 
 // New returns an engine. It touches nothing: the machine is looked at on first use. There is nothing to close.
@@ -250,7 +261,7 @@ func (c *container) follow(streams *sync.WaitGroup, pipes []*os.File, release fu
 		c.exit.Unenforced = append(c.exit.Unenforced, "clean-up: "+err.Error())
 	}
 	if c.kept != "" {
-		if err := tidyUpper(c.kept, c.made); err != nil {
+		if err := errors.Join(removeAll(c.root.workDir), tidyUpper(c.kept, c.made)); err != nil {
 			c.exit.Unenforced = append(c.exit.Unenforced, "clean-up: "+err.Error())
 		}
 	}

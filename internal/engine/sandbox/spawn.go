@@ -11,7 +11,7 @@ import (
 )
 
 // launchEnv makes a fresh copy of this program a launcher; see launch.c.
-const launchEnv = "LONGSHORE_SANDBOX_LAUNCH=1"
+const launchEnv = "LONGSHORE_SANDBOX_LAUNCH=container"
 
 // spawner starts processes from one operating system thread. The kernel kills a container (PR_SET_PDEATHSIG) when the thread
 // that started it ends, not when its process does, so that thread must live as long as any container: it is kept while users

@@ -2,11 +2,9 @@ package sandbox
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +26,7 @@ var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 
 // Start implements engine.Engine.
 func (e *Engine) Start(ctx context.Context, spec engine.Spec) (engine.Handle, error) {
-	s := &starter{e: e, spec: spec, base: hostIDs(), began: time.Now(), last: time.Now()}
+	s := &starter{e: e, spec: spec, began: time.Now(), last: time.Now()}
 	if err := s.validate(); err != nil {
 		return engine.Handle{}, err
 	}
@@ -47,14 +44,14 @@ type starter struct {
 	filter []byte
 	stop   unix.Signal
 
-	base    uint64 // the machine's number of the container's root
+	ids     *ids
 	held    bool   // of the spawner
 	dir     string // the container's folder
 	root    rootfs
 	cgroup  *cgroup
 	log     *logWriter
 	disk    *diskWatch
-	control *os.File // our end of the launcher's socket
+	control link // to the launcher
 	desc    *os.File
 	pipes   []*os.File // our ends of stdout and stderr
 	stage1  *os.Process
@@ -118,6 +115,10 @@ func (s *starter) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	var err error
+	if s.ids, err = findIDs(); err != nil {
+		return err
+	}
 	if err := s.folder(); err != nil {
 		return err
 	}
@@ -125,7 +126,7 @@ func (s *starter) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.root, err = newRootfs(s.dir, &s.spec); err != nil {
+	if s.root, err = newRootfs(s.dir, &s.spec, s.ids.privileged); err != nil {
 		return err
 	}
 	s.log = newLog(filepath.Join(s.dir, logFile), s.spec.LogLimit)
@@ -225,19 +226,20 @@ func (s *starter) spawn(ctx context.Context, mounts []mount) error {
 			return err
 		}
 	}
-	child, err := s.socket()
+	ours, child, err := socketPair()
 	if err != nil {
 		return err
 	}
+	s.control = link{ours}
 	files = append(files, child)
 	if s.desc, err = memoryFile(); err != nil {
 		return err
 	}
 	pass := []uintptr{null.Fd(), outputs[0].Fd(), outputs[1].Fd(), child.Fd(), s.desc.Fd()}
 	plan := early{
-		privileged: true,
+		privileged: s.ids.privileged,
 		namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		base:       s.base,
+		base:       s.ids.base(),
 		oomScore:   oomScore,
 		hostname:   s.spec.Hostname,
 		scratch:    s.dir,
@@ -266,24 +268,9 @@ func (s *starter) spawn(ctx context.Context, mounts []mount) error {
 	return err
 }
 
-// socket makes the pair that the launcher talks over and returns its end.
-func (s *starter) socket() (*os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
-	}
-	unix.SetNonblock(fds[0], true) // Lets deadlines work on our end.
-	s.control = os.NewFile(uintptr(fds[0]), "launcher")
-	return os.NewFile(uintptr(fds[1]), "launcher"), nil
-}
-
-// hostIDs picks the range of the machine's user numbers for a container: one of 16384 far above what people and services use.
-// Two containers with the same range are still apart by all their other namespaces.
-func hostIDs() uint64 { return 1<<30 + rand.Uint64N(1<<14)*idCount }
-
 // namespaces waits for the container's PID 1 and notes it.
 func (s *starter) namespaces() error {
-	text, err := s.receive('P')
+	text, err := s.control.receive('P')
 	if err != nil {
 		return err
 	}
@@ -294,6 +281,14 @@ func (s *starter) namespaces() error {
 	// It is our child, as stage 1 cloned it with CLONE_PARENT, so its number cannot have been used again.
 	if s.proc, err = os.FindProcess(pid); err != nil {
 		return err
+	}
+	if !s.ids.privileged {
+		if err := s.ids.apply(pid); err != nil {
+			return err
+		}
+		if err := s.control.send('M'); err != nil {
+			return err
+		}
 	}
 	return writePID(s.dir, pid)
 }
@@ -309,7 +304,7 @@ func (s *starter) rootfs() error {
 		}
 		s.disk.before = diskUsage(s.disk.folders)
 	}
-	list, err := s.receive('R')
+	list, err := s.control.receive('R')
 	if err != nil {
 		return err
 	}
@@ -325,14 +320,14 @@ func (s *starter) become() error {
 	if err != nil {
 		return fmt.Errorf("sandbox: opening the container's root: %w", err)
 	}
-	who, err := lookUp(root, s.spec.Process.User)
+	who, err := lookUp(root, s.spec.Process.User, s.ids)
 	root.Close()
 	if err != nil {
 		return err
 	}
 	l := late{
 		who:       who,
-		setGroups: true,
+		setGroups: s.ids.setGroups(),
 		caps:      s.caps,
 		dir:       filepath.Clean(s.spec.Process.Dir),
 		rlimits:   map[int]uint64{unix.RLIMIT_CORE: 0},
@@ -343,19 +338,23 @@ func (s *starter) become() error {
 	if s.disk != nil {
 		l.rlimits[unix.RLIMIT_FSIZE] = uint64(s.disk.limit)
 	}
+	if s.cgroup.by["pids"] == nil { // A weaker limit: each of the container's users has it for himself.
+		l.rlimits[unix.RLIMIT_NPROC] = uint64(pidsLimit(s.spec.Limits))
+	}
 	if _, err := s.desc.Write(l.encode()); err != nil {
 		return fmt.Errorf("sandbox: writing the description: %w", err)
 	}
-	if err := s.send('G'); err != nil {
+	if err := s.control.send('G'); err != nil {
 		return err
 	}
-	if _, err := s.receive(0); err != io.EOF {
+	if _, err := s.control.receive(0); err != io.EOF {
 		return err
 	}
 	return s.executed()
 }
 
-// executed tells whether the launcher's socket closed because of execve and not because the launcher died.
+// executed tells whether the launcher's socket closed because of execve and not because stage 1 failed. A stage 2 that was killed
+// in between, for want of memory, counts as a container that was killed.
 func (s *starter) executed() error {
 	st, err := s.stage1.Wait()
 	if err != nil {
@@ -368,57 +367,11 @@ func (s *starter) executed() error {
 	return nil
 }
 
-// receive reads one message of the launcher, which must be of the wanted type. io.EOF says that the launcher closed its end.
-func (s *starter) receive(want byte) ([]byte, error) {
-	var head [5]byte
-	if _, err := io.ReadFull(s.control, head[:]); err != nil {
-		if err == io.EOF && want == 0 {
-			return nil, io.EOF
-		}
-		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
-			err = errors.New("it ended without a word")
-		}
-		return nil, fmt.Errorf("sandbox: the launcher: %w", err)
-	}
-	n := binary.NativeEndian.Uint32(head[1:])
-	if n > 1<<20 {
-		return nil, fmt.Errorf("sandbox: the launcher sent a message of %d bytes", n)
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(s.control, body); err != nil {
-		return nil, fmt.Errorf("sandbox: the launcher: %w", err)
-	}
-	if head[0] == 'E' && n > 0 {
-		return nil, launchError(body[0], string(body[1:]))
-	}
-	if head[0] != want {
-		return nil, fmt.Errorf("sandbox: the launcher said %q instead of %q", head[0], want)
-	}
-	return body, nil
-}
-
-// launchError turns what the launcher could not do into an error.
-func launchError(kind byte, text string) error {
-	kinds := map[byte]string{'c': "command", 'm': "mount", 'u': "user", 'n': "unsupported"}
-	if k := kinds[kind]; k != "" {
-		return startError(k, "%s", text)
-	}
-	return fmt.Errorf("sandbox: %s", text)
-}
-
-func (s *starter) send(b byte) error {
-	if _, err := s.control.Write([]byte{b}); err != nil {
-		// What the launcher said before it ended is worth more than that it ended.
-		if _, said := s.receive(0); said != nil && said != io.EOF {
-			return said
-		}
-		return fmt.Errorf("sandbox: the launcher: %w", err)
-	}
-	return nil
-}
-
-// explain says that a start was given up because the caller wanted so.
+// explain says why a start failed where the launcher could not.
 func (s *starter) explain(ctx context.Context, err error) error {
+	if s.cgroup != nil && s.cgroup.oomKilled() {
+		return startError("limit", "a memory limit of %d bytes is too little to start anything", s.spec.Limits.Memory)
+	}
 	if ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("sandbox: start of %s given up: %w", s.spec.ID, ctx.Err())
 	}
@@ -433,7 +386,7 @@ func (s *starter) undo() error {
 			p.Wait()
 		}
 	}
-	for _, f := range append(s.pipes, s.control, s.desc) {
+	for _, f := range append(s.pipes, s.control.File, s.desc) {
 		if f != nil {
 			f.Close()
 		}
