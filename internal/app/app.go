@@ -37,16 +37,12 @@ func contracts() []contract.Contract {
 // engines is the list of engines, the default first.
 var engines = []struct {
 	name string
-	make func(Config) engine.Engine
+	make func(Config) (engine.Engine, error)
 }{
-	{"sandbox", func(c Config) engine.Engine {
+	{"sandbox", func(c Config) (engine.Engine, error) {
 		return sandbox.New(sandbox.Config{Dir: filepath.Join(c.Home, "containers")})
 	}},
 }
-
-// MaybeInit must be called first in main and in TestMain: when this process is a part of an engine, it plays that part and
-// does not return.
-func MaybeInit() { sandbox.MaybeInit() }
 
 // Config says where things are and what is allowed. The zero value is completed by New.
 type Config struct {
@@ -89,8 +85,8 @@ func New(cfg Config) (*App, error) {
 	a.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(image.Config{Dir: filepath.Join(cfg.Home, "images")}) })
 	for _, e := range engines {
 		if cfg.Engine == "" || cfg.Engine == e.name {
-			a.engine = e.make(cfg)
-			return a, nil
+			a.engine, err = e.make(cfg)
+			return a, err
 		}
 	}
 	return nil, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("there is no engine %q", cfg.Engine)}).WithHint("the engines are: %s", strings.Join(EngineNames(), ", "))

@@ -24,6 +24,9 @@ var _ dispatch.Images = (*images)(nil)
 
 // Ensure implements dispatch.Images.
 func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Image, error) {
+	if src.Name == "" {
+		return nil, (&task.Error{Code: task.ReasonImage, Message: "the package names no image, so there is nothing to run"}).WithHint("`longshore validate` says what is missing")
+	}
 	store, err := i.app.Images()
 	if err != nil {
 		return nil, imageError(err)
@@ -182,7 +185,11 @@ func imageError(err error) error {
 	if e.Kind == image.KindStore {
 		code = task.ReasonEngine
 	}
-	return &task.Error{Code: code, Message: plainImageError(e).Error(), Hint: e.Hint}
+	out := &task.Error{Code: code, Message: plainImageError(e).Error(), Hint: e.Hint}
+	if e.Kind == image.KindNetwork {
+		out.Hint += "; `make base-images` in Longshore's source makes the examples' base images from Debian packages"
+	}
+	return out
 }
 
 // plainImageError is the error's text without its hint.

@@ -185,7 +185,7 @@ func (b *bencher) setUpDocker(ctx context.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
-	err = store.Save(ctx, f, []string{benchImage}, image.SaveOptions{Format: image.DockerArchive})
+	err = saveTo(ctx, store, f, []string{benchImage}, image.DockerArchive)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

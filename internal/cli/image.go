@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -159,7 +160,7 @@ func saveImages(ctx context.Context, s *image.Store, names []string, out string,
 	if oci {
 		format = image.OCIArchive
 	}
-	err = s.Save(ctx, f, names, image.SaveOptions{Format: format})
+	err = saveTo(ctx, s, f, names, format)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -170,6 +171,18 @@ func saveImages(ctx context.Context, s *image.Store, names []string, out string,
 		return err
 	}
 	return os.Rename(f.Name(), out)
+}
+
+func saveTo(ctx context.Context, s *image.Store, w io.Writer, names []string, format image.ArchiveFormat) error {
+	var imgs []*image.Image
+	for _, n := range names {
+		img, err := s.Resolve(n)
+		if err != nil {
+			return err
+		}
+		imgs = append(imgs, img)
+	}
+	return s.Save(ctx, w, image.SaveOptions{Format: format}, imgs...)
 }
 
 func dirOf(path string) string {
@@ -249,7 +262,11 @@ func imagePush(g *globals) *cobra.Command {
 				if to == "" {
 					to = args[0]
 				}
-				digest, err := s.Push(c.Context(), args[0], to, image.PushOptions{Insecure: insecure, Progress: g.progress()})
+				img, err := s.Resolve(args[0])
+				if err != nil {
+					return err
+				}
+				digest, err := s.Push(c.Context(), img, to, image.PushOptions{Insecure: insecure, Progress: g.progress()})
 				if err != nil {
 					return err
 				}

@@ -236,8 +236,8 @@ type jsonParser struct {
 	skip  int
 	dec   *json.Decoder
 	nodes int
-	// lineAt caches the last position that was counted, so that counting lines stays linear.
-	lineOffset, line, lineStart int
+	// The last position that was counted is kept, so that counting lines and columns stays linear.
+	lineOffset, line, column int
 }
 
 // start is the offset of the next token: what follows white space, commas and colons after the last one.
@@ -251,17 +251,19 @@ func (p *jsonParser) start() int {
 
 func (p *jsonParser) position(offset int) (line, column int) {
 	if p.line == 0 || offset < p.lineOffset {
-		p.line, p.lineStart, p.lineOffset = 1, p.skip, p.skip
+		p.line, p.column, p.lineOffset = 1, 1, p.skip
 	}
 	for i := p.lineOffset; i < offset && i < len(p.data); i++ {
-		if p.data[i] == '\n' {
+		switch {
+		case p.data[i] == '\n':
 			p.line++
-			p.lineStart = i + 1
+			p.column = 1
+		case i+1 == len(p.data) || utf8.RuneStart(p.data[i+1]):
+			p.column++ // the last byte of a character
 		}
 	}
 	p.lineOffset = offset
-	end := min(offset, len(p.data))
-	return p.line, utf8.RuneCount(p.data[min(p.lineStart, end):end]) + 1
+	return p.line, p.column
 }
 
 func (p *jsonParser) errorAt(offset int, reason string) *SyntaxError {

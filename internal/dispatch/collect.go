@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -54,8 +55,39 @@ func (r *run) collect(ctx context.Context) *task.Failure {
 		return failure
 	}
 	r.outputs = c.Outputs
+	if err := leaveOut(c.Outputs); err != nil {
+		return r.failed(err)
+	}
 	if err := r.describe(); err != nil {
 		return r.failed(err)
+	}
+	return nil
+}
+
+// leaveOut removes from the leftovers what outputs say is no part of them, such as inputs in a folder that holds both.
+func leaveOut(outputs map[string]task.Value) error {
+	for name, v := range outputs {
+		if len(v.Except) == 0 {
+			continue
+		}
+		root, err := os.OpenRoot(v.Path)
+		if err != nil {
+			return task.Errorf(task.ReasonEngine, "cannot open the output %s: %w", name, err)
+		}
+		for _, x := range v.Except {
+			err := root.Remove(filepath.FromSlash(x))
+			// A folder that only held inputs goes with them.
+			for dir := filepath.Dir(filepath.FromSlash(x)); err == nil && dir != "."; dir = filepath.Dir(dir) {
+				if root.Remove(dir) != nil {
+					break // it holds more
+				}
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				root.Close()
+				return task.Errorf(task.ReasonEngine, "cannot leave %s out of the output %s: %w", x, name, err)
+			}
+		}
+		root.Close()
 	}
 	return nil
 }

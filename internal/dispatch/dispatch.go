@@ -121,9 +121,10 @@ type run struct {
 	exec   *task.Execution
 	times  task.Timeouts
 
-	mounts []engine.Mount
-	staged map[string]string // mount name → folder of a writable mount
-	handle *engine.Handle
+	mounts  []engine.Mount
+	staged  map[string]string // mount name → folder of a writable mount
+	fetched map[string]string // URL → downloaded file
+	handle  *engine.Handle
 	// steptimes are the engine's own steps of the current stage.
 	steptimes []task.StepTime
 	exit      *engine.Exit

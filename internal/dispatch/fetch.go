@@ -24,8 +24,23 @@ const (
 )
 
 // fetch downloads an input and returns the file that holds it. Only http and https, and, unless the policy says otherwise,
-// only from public addresses: a package must not reach into the operator's network by naming an input.
+// only from public addresses: a package must not reach into the operator's network by naming an input. The same address is
+// downloaded once.
 func (r *run) fetch(ctx context.Context, address string) (string, error) {
+	if path, ok := r.fetched[address]; ok {
+		return path, nil
+	}
+	path, err := r.download(ctx, address)
+	if err == nil {
+		if r.fetched == nil {
+			r.fetched = map[string]string{}
+		}
+		r.fetched[address] = path
+	}
+	return path, err
+}
+
+func (r *run) download(ctx context.Context, address string) (string, error) {
 	fail := func(why error, hint string) error {
 		e := task.Errorf(task.ReasonInput, "cannot download the input %s: %w", address, why)
 		e.Hint = hint

@@ -44,6 +44,8 @@ func (r *run) stage(ctx context.Context) error {
 }
 
 // stageMount makes one mount. extra are read-only binds on top of it, with targets relative to the mount.
+//
+// Downloads are noted in the execution, so that the contract's collect step sees where they lie.
 func (r *run) stageMount(ctx context.Context, i int, m task.Mount) (dir string, extra []engine.Mount, err error) {
 	if m.Source != "" {
 		dir, err = r.bindable(ctx, fmt.Sprintf("mount-%d", i), m.Source)
@@ -64,7 +66,13 @@ func (r *run) stageMount(ctx context.Context, i int, m task.Mount) (dir string, 
 		return "", nil, task.Errorf(task.ReasonEngine, "cannot open the run's folder: %w", err)
 	}
 	defer root.Close()
-	for _, f := range m.Files {
+	for j, f := range m.Files {
+		if f.Source == "" && f.URL != "" {
+			if f.Source, err = r.fetch(ctx, f.URL); err != nil {
+				return "", nil, err
+			}
+			r.exec.Mounts[i].Files[j].Source = f.Source
+		}
 		x, err := r.stageFile(ctx, root, m, f)
 		if err != nil {
 			return "", nil, err
@@ -92,17 +100,10 @@ func (r *run) stageFile(ctx context.Context, root *os.Root, m task.Mount, f task
 	if f.Dir {
 		return nil, stageError(f.Path, makeDirs(root, name, dirMode))
 	}
-	if f.Source == "" && f.URL == "" {
+	if f.Source == "" {
 		return nil, stageError(f.Path, writeFile(root, name, strings.NewReader(f.Text), fileMode))
 	}
 	source := f.Source
-	if source == "" {
-		fetched, err := r.fetch(ctx, f.URL)
-		if err != nil {
-			return nil, err
-		}
-		source = fetched
-	}
 	st, err := os.Stat(source)
 	switch {
 	case err != nil:

@@ -43,6 +43,9 @@ func placeOf(locations []parser.Range, text string) place {
 func (d *dockerfile) fail(at place, err error) error {
 	var be *BuildError
 	if errors.As(err, &be) {
+		if be.Line == 0 && be.Instruction == "" {
+			be.Line, be.Instruction = at.line, shortText(at.text)
+		}
 		return err
 	}
 	out := &BuildError{File: d.name, Line: at.line, Instruction: shortText(at.text), Err: err}

@@ -221,13 +221,8 @@ func (r *runStep) outcome(ctx, rctx context.Context, result RunResult, err error
 			fail.Hint = exitHint(result.ExitCode, r.network)
 		}
 	}
-	return &runError{fail}
+	return fail
 }
-
-// runError carries a failed command until its place in the Dockerfile is known.
-type runError struct{ *BuildError }
-
-func (e *runError) Unwrap() error { return e.Err }
 
 func exitHint(code int, network bool) string {
 	switch code {

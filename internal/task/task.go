@@ -90,6 +90,8 @@ type ImageSource struct {
 	// Context is the build context, an absolute folder on this machine, and Dockerfile a slash path in it. For ImageBuild.
 	Context    string `json:"context,omitempty"`
 	Dockerfile string `json:"dockerfile,omitempty"`
+	// Args are build arguments: each sets the ARG of its name, if the Dockerfile declares one. They are no secrets. For ImageBuild.
+	Args map[string]string `json:"args,omitempty"`
 	// Archive is an image archive on this machine; with Entry it is a zip file and Entry the archive's name in it. For
 	// ImageArchive.
 	Archive string `json:"archive,omitempty"`

@@ -18,7 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	app.MaybeInit()
 	testscript.Main(m, map[string]func(){
 		"longshore": func() {
 			os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))

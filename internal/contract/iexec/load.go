@@ -246,7 +246,7 @@ func (l *loader) describeV2(top block) {
 
 // legacy describes an app with the one folder /iexec from its declaration and its default request.
 func (l *loader) legacy(app, request block) {
-	l.legacyType(app)
+	docker := l.legacyType(app)
 	l.plan.AppEnv = l.envvars(app)
 	l.plan.RequestEnv = l.envvars(request)
 	if n := app.node.Get("neededpackages"); !n.IsNull() {
@@ -254,7 +254,9 @@ func (l *loader) legacy(app, request block) {
 	}
 	words := splitCmdline(request.text("cmdline"))
 	l.plan.CmdlineAt = request.node.Get("cmdline").Pos()
-	l.legacyImage(app, &words)
+	if docker {
+		l.legacyImage(app, &words)
+	}
 	for _, f := range cmdlineFindings(words, l.recipeWorkdir()) {
 		l.add(f.rule, l.plan.CmdlineAt, f.mend, "%s", f.what)
 	}
@@ -272,13 +274,15 @@ func (l *loader) legacy(app, request block) {
 	l.outputs(folderV2, "Every file that was created or changed under /iexec.", "consensus.iexec: what workers agree on.", "consensus")
 }
 
-func (l *loader) legacyType(app block) {
+// legacyType checks the type. It is false for bare executables, which have no image.
+func (l *loader) legacyType(app block) bool {
 	n := app.node.Get("type")
 	switch {
 	case n.Str() == "DOCKER":
 	case n.Str() == "BINARY":
 		l.add(ruleBinary, n.Pos(), `package the program in an image and set type to "DOCKER"`,
 			"BINARY dapps run a bare executable on the worker's host; only DOCKER dapps can run here")
+		return false
 	default:
 		at, found := n.Pos(), "missing"
 		if n == nil {
@@ -288,6 +292,7 @@ func (l *loader) legacyType(app block) {
 		}
 		l.add(ruleType, at, `set it to "DOCKER"`, `%s is %s, only "DOCKER" can run`, app.name("type"), found)
 	}
+	return true
 }
 
 // envvars reads a comma-separated list of NAME=VALUE.
@@ -382,11 +387,13 @@ func (l *loader) outputs(folder, result, deterministic string, aliases ...string
 			Type: task.Type{Kind: task.Directory}, Place: task.Place{Kind: task.PlaceFolder, Path: folder}},
 		task.Parameter{Name: outputDeterministic, Aliases: aliases, Direction: task.Output, Optional: true, Title: "deterministic file", Description: deterministic,
 			Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceFile, Path: folder}},
-		task.Parameter{Name: outputStdout, Aliases: []string{"log"}, Direction: task.Output, Optional: true, Title: "standard output",
-			Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceNone}},
 	)
-	if folder != folderV2 {
-		l.task.Parameters = append(l.task.Parameters, task.Parameter{Name: outputStderr, Direction: task.Output, Optional: true, Title: "standard error",
-			Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceNone}})
+	if folder == folderV2 {
+		return // the one stream of both is the run's log
 	}
+	l.task.Parameters = append(l.task.Parameters,
+		task.Parameter{Name: outputStdout, Direction: task.Output, Optional: true, Title: "standard output",
+			Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceNone}},
+		task.Parameter{Name: outputStderr, Direction: task.Output, Optional: true, Title: "standard error",
+			Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceNone}})
 }

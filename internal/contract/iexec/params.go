@@ -141,5 +141,9 @@ func splitArgs(text string) (words []string, ok bool) {
 
 // splitCmdline divides a command line of v1 and v2 on white space only.
 func splitCmdline(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' })
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' })
+	if len(words) == 0 {
+		return nil // the image's own CMD runs
+	}
+	return words
 }

@@ -149,10 +149,14 @@ func Rules() []Rule {
 type report struct {
 	contract.Report
 	severities map[string]task.Severity
+	counts     map[task.Severity]int
 }
 
+// maxFindings bounds the findings of each severity, so that a hostile manifest cannot flood its reader.
+const maxFindings = 200
+
 func newReport(file string) *report {
-	r := &report{Report: contract.Report{File: file}, severities: map[string]task.Severity{}}
+	r := &report{Report: contract.Report{File: file}, severities: map[string]task.Severity{}, counts: map[task.Severity]int{}}
 	for _, rule := range Rules() {
 		r.severities[rule.ID] = rule.Severity
 	}
@@ -161,7 +165,11 @@ func newReport(file string) *report {
 
 // add records a finding of the rule; mend says what to do. It returns the finding for filling in Why.
 func (r *report) add(rule string, at contract.At, mend, what string, args ...any) *task.Finding {
-	f := r.Add(r.severities[rule], rule, at, what, args...)
+	severity := r.severities[rule]
+	if r.counts[severity]++; r.counts[severity] > maxFindings {
+		return &task.Finding{} // not kept
+	}
+	f := r.Add(severity, rule, at, what, args...)
 	f.Mend = mend
 	return f
 }

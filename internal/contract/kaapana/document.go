@@ -49,7 +49,8 @@ type variable struct {
 	Type        string   `json:"type,omitempty"` // boolean, int, or "" for string
 	Choices     []string `json:"choices,omitempty"`
 	Fixed       bool     `json:"fixed,omitempty"` // adjustable: false
-	at          contract.At
+	// Unset tells that the template's own value is "", so that "" stands for unset.
+	Unset bool `json:"unset,omitempty"`
 }
 
 // reader reads one document and collects findings about it.

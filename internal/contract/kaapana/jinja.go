@@ -19,6 +19,9 @@ import (
 const (
 	maxRendered   = 4 * fileLimit
 	maxJinjaDepth = 64
+	// maxUnset bounds the unset names that are reported, and maxJinjaWork the text that expressions make.
+	maxUnset     = 100
+	maxJinjaWork = 16 * maxRendered
 )
 
 // lookup answers for an environment variable.
@@ -139,6 +142,7 @@ type jinja struct {
 	// dead counts the untaken branches around the position, in which nothing is written or reported.
 	dead  int
 	depth int
+	work  int
 	used  []string
 	unset []unsetName
 	// err is the first error; after it nothing is left to read.
@@ -273,7 +277,7 @@ func (j *jinja) print(v jinjaValue) {
 	if j.dead > 0 {
 		return
 	}
-	if v.kind == jinjaUndefined {
+	if v.kind == jinjaUndefined && len(j.unset) < maxUnset {
 		j.unset = append(j.unset, unsetName{v.text, j.line()})
 	}
 	j.write(v.String())
@@ -399,4 +403,13 @@ func (j *jinja) operator(s string) {
 	if !j.sign(s) {
 		j.fail("%s is missing", s)
 	}
+}
+
+// str is a string value; what expressions make is bounded in sum.
+func (j *jinja) str(s string) jinjaValue {
+	if j.work += len(s); j.work > maxJinjaWork || len(s) > maxRendered {
+		j.fail("the expressions make too much text")
+		return jinjaValue{}
+	}
+	return jinjaValue{jinjaString, s}
 }

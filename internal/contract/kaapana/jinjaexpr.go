@@ -111,18 +111,15 @@ func (j *jinja) concatenation() jinjaValue {
 	for {
 		switch {
 		case j.sign("~"):
-			v = jinjaValue{jinjaString, v.String() + j.postfix().String()}
+			v = j.str(v.String() + j.postfix().String())
 		case !strings.HasPrefix(strings.TrimLeft(j.rest(), " \t\r\n"), "+}") && !strings.HasPrefix(strings.TrimLeft(j.rest(), " \t\r\n"), "+%") && j.sign("+"):
 			w := j.postfix()
 			if v.kind != jinjaString || w.kind != jinjaString {
 				j.fail("+ joins strings only")
 			}
-			v.text += w.text
+			v = j.str(v.text + w.text)
 		default:
 			return v
-		}
-		if len(v.text) > maxRendered {
-			j.fail("a value is too long")
 		}
 	}
 }
@@ -285,19 +282,19 @@ func (j *jinja) filter(v jinjaValue, name string) jinjaValue {
 		}
 		return v
 	case name == "upper":
-		return jinjaValue{jinjaString, strings.ToUpper(text)}
+		return j.str(strings.ToUpper(text))
 	case name == "lower":
-		return jinjaValue{jinjaString, strings.ToLower(text)}
+		return j.str(strings.ToLower(text))
 	case name == "trim":
-		return jinjaValue{jinjaString, strings.TrimSpace(text)}
+		return j.str(strings.TrimSpace(text))
 	case name == "string":
-		return jinjaValue{jinjaString, text}
+		return j.str(text)
 	case name == "int" && strings.Trim(text, "0123456789") == "" && text != "":
 		return jinjaValue{jinjaNumber, text}
-	case name == "replace" && len(args) == 2 && args[0].String() != "" && len(text)*(1+len(args[1].String())) < maxRendered:
-		return jinjaValue{jinjaString, strings.ReplaceAll(text, args[0].String(), args[1].String())}
+	case name == "replace" && len(args) == 2 && args[0].String() != "" && (1+len(text))*(1+len(args[1].String())) < maxRendered:
+		return j.str(strings.ReplaceAll(text, args[0].String(), args[1].String()))
 	case name == "tojson":
-		return jinjaValue{jinjaString, v.json()}
+		return j.str(v.json())
 	}
 	j.fail("the filter `%s` is not supported in this form", name)
 	return jinjaValue{}

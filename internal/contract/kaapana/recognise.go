@@ -59,10 +59,13 @@ func recogniseImage(img contract.ImageFiles) contract.Recognition {
 
 func recogniseFile(fsys fs.FS, name string) contract.Recognition {
 	data, err := contract.ReadText(fsys, name)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return contract.Recognition{}
 	}
-	r := recogniseText(data)
+	var r contract.Recognition
+	if err == nil {
+		r = recogniseText(data)
+	}
 	if r.Certainty < contract.Likely && path.Base(name) == fileName {
 		r = contract.Recognition{Certainty: contract.Likely, Evidence: "a file of that name"}
 	}
@@ -72,10 +75,10 @@ func recogniseFile(fsys fs.FS, name string) contract.Recognition {
 	return r
 }
 
-// recogniseText judges a document by its keys. Jinja in values does not keep it from being parsed as JSON; a document that
-// needs rendering first is judged by the words in it.
+// recogniseText judges a document by its keys, once rendered without any variable.
 func recogniseText(data []byte) contract.Recognition {
-	n, err := contract.ParseJSON(data)
+	r := &reader{}
+	n, err := contract.ParseJSON(r.render(data, environmentOf(fileName, contract.Options{})))
 	if err != nil {
 		return contract.Recognition{}
 	}

@@ -104,6 +104,9 @@ func (t *regexTranslator) escape(inClass bool) error {
 		t.replace(2, `[\p{L}\p{N}_]`)
 	case c == 'W' && !inClass:
 		t.replace(2, `[^\p{L}\p{N}_]`)
+	case (c == 'b' || c == 'B') && !inClass:
+		t.doubt(`\%c knows ASCII letters only in Longshore's engine`, c)
+		t.copy(2)
 	case c == 'N':
 		return fmt.Errorf(`named characters (\N) are not supported`)
 	case c == 'z' || c == 'Q' || c == 'E' || c == 'p' || c == 'P' || c == 'C':

@@ -63,6 +63,7 @@ const (
 	ruleOverLimit       = "resources-request-over-limit"
 	ruleResourceKey     = "resources-unknown-key"
 	ruleMilliBytes      = "resources-milli-bytes"
+	ruleReplaced        = "resources-replaced"
 
 	ruleScaleMissing    = "scale-missing"
 	ruleScaleBoth       = "scale-both"
@@ -140,6 +141,7 @@ func Rules() []Rule {
 		{ruleOverLimit, e, "", "no request is above its limit"},
 		{ruleResourceKey, w, "", "resource keys are ones that Longshore enforces"},
 		{ruleMilliBytes, w, "", "memory is not given in thousandths of a byte"},
+		{ruleReplaced, w, "", "a task's resources lose nothing of the template's"},
 
 		{ruleScaleMissing, e, "", "a scale rule has a factor"},
 		{ruleScaleBoth, e, "", "scale_factor and complexity agree"},

@@ -49,7 +49,7 @@ func (r *reader) env(n *contract.Node, path string) []variable {
 
 func (r *reader) variable(n *contract.Node, path string) variable {
 	r.fields(n, "an environment variable", variableFields)
-	v := variable{at: n.Pos(), Name: r.text(n, path, "name"), Description: r.optionalText(n, path, "description")}
+	v := variable{Name: r.text(n, path, "name"), Description: r.optionalText(n, path, "description")}
 	r.checkVariableName(v.Name, n.Get("name"))
 	r.variableValue(n, path, &v)
 	r.variableType(n, &v)
@@ -112,7 +112,7 @@ func (r *reader) variableValue(n *contract.Node, path string, v *variable) {
 		r.Error(ruleEnvValueType, val.Pos(), fmt.Sprintf("write \"%s\"", text), "`value` must be a string: write \"%s\".", text)
 	default:
 		r.noNUL(val, member(path, "value"))
-		v.Value = val.Text
+		v.Value, v.Unset = val.Text, val.Text == ""
 	}
 }
 
@@ -186,7 +186,7 @@ func (v variable) accept(text string) *task.Finding {
 		return refuse(ruleEnvFixed, "leave it out", "`%s` is fixed by the package (adjustable: false).", v.Name)
 	case len(v.Choices) > 0 && !slices.Contains(v.Choices, text):
 		return refuse(ruleEnvChoice, "choose one of them", "`%s` must be one of %s; found `%s`.", v.Name, strings.Join(v.Choices, ", "), text)
-	case text == "" && v.Value == "":
+	case text == "" && v.Unset:
 		return nil
 	case !v.fits(text):
 		return refuse(ruleEnvType, "give another value", "`%s` is %s; `%s` is not one.", v.Name, v.typeWords(), text)
@@ -206,9 +206,9 @@ func (v variable) parameter() task.Parameter {
 	case len(v.Choices) > 0:
 		p.Type.Kind, p.Type.Choices = task.Enumeration, v.Choices
 	case v.Type == typeBoolean:
-		p.Type.Kind, p.Type.AllowEmpty = task.Boolean, v.Value == ""
+		p.Type.Kind, p.Type.AllowEmpty = task.Boolean, v.Unset
 	case v.Type == typeInt:
-		p.Type.Kind, p.Type.AllowEmpty = task.Integer, v.Value == ""
+		p.Type.Kind, p.Type.AllowEmpty = task.Integer, v.Unset
 	}
 	if v.Fixed || v.accept(v.Value) == nil {
 		p.Default, p.Optional = &task.Value{Text: v.Value}, true

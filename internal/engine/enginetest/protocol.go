@@ -35,6 +35,7 @@ func protocol(t *testing.T, f Factory) {
 		"StopEnded":      stopEnded,
 		"RemoveRunning":  removeRunning,
 		"StartCancelled": startCancelled,
+		"StartGivenUp":   startGivenUp,
 		"WaitCancelled":  waitCancelled,
 		"Follow":         follow,
 		"FollowClosed":   followClosed,
@@ -231,6 +232,25 @@ func startCancelled(s *suite) {
 	if exit := s.wait(h); exit.Code != 5 {
 		s.Errorf("after the start's context ended: %+v", exit)
 	}
+}
+
+// startGivenUp: whenever a start is given up, nothing is left of it.
+func startGivenUp(s *suite) {
+	s.output(s.program(Program{Stdout: "x"})) // What is made once and kept.
+	s.unchanged(func() {
+		for i := range 60 {
+			ctx, cancel := context.WithTimeout(s.ctx, time.Duration(i)*100*time.Microsecond)
+			h, err := s.Engine.Start(ctx, s.program(Program{Until: "killed"}))
+			cancel()
+			if err == nil {
+				if err := s.Engine.Remove(s.ctx, h); err != nil {
+					s.Error(err)
+				}
+			} else if !errors.Is(err, context.DeadlineExceeded) {
+				s.Errorf("a start given up after %d00 µs: %v", i, err)
+			}
+		}
+	})
 }
 
 func waitCancelled(s *suite) {

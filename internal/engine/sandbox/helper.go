@@ -51,7 +51,7 @@ func removeAs(i *ids, dir string) error {
 		return err
 	}
 	defer control.Close()
-	l := link{control}
+	l := link{File: control}
 	_, err = l.receive('P')
 	if err == nil {
 		err = i.apply(cmd.Process.Pid)

@@ -4,6 +4,8 @@
 // and before any Go package is initialised, which is what makes a start take milliseconds whatever the program's size,
 // and it is single-threaded, which is what the system calls it makes ask for. It never returns when it was asked to launch.
 //
+// Two small roles beside "container" serve an engine without root: "remove" and "socket", see helper.go.
+//
 // It holds no policy. Everything it does is written in a description that the engine (a trusted parent) left in a memory
 // file, as a sequence of NUL-terminated strings in a fixed order; describe.go writes what is read here.
 //
@@ -30,6 +32,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -149,15 +152,16 @@ static void fail(char kind, const char *format, ...) {
 	_exit(125);
 }
 
-// await reads the one byte by which the engine lets the launcher go on.
+// await reads the one byte by which the engine, or the other stage, lets this one go on. It ends the process when the engine is
+// gone or gave up.
 static void await(int fd, char want) {
 	char got = 0;
-	ssize_t n;
-	do
-		n = read(fd, &got, 1);
-	while (n < 0 && errno == EINTR);
-	if (n != 1 || got != want)
-		_exit(125); // The engine is gone or gave up.
+	struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = CTL, .events = POLLRDHUP}};
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			_exit(125);
+	if (!(p[0].revents & POLLIN) || read(fd, &got, 1) != 1 || got != want)
+		_exit(125);
 }
 
 static char *string(void) {
@@ -555,11 +559,20 @@ static int checked(const char *path, int depth) {
 	return 0;
 }
 
+// execute executes a program. It returns when that failed for a reason that errno tells.
+static void execute(const char *path, char **argv, char **env) {
+	if (checked(path, 0) == 0)
+		execve(path, argv, env);
+	if (errno == ELOOP) {
+		errno = 0;
+		fail('c', "exec \"%s\": it leads through a link of /proc, or in circles", path);
+	}
+}
+
 static void run(char **argv, char **env, const char *search) {
 	const char *name = argv[0];
 	if (strchr(name, '/') != NULL) {
-		if (checked(name, 0) == 0)
-			execve(name, argv, env);
+		execute(name, argv, env);
 		if (errno == ENOENT || errno == ENOTDIR) {
 			struct stat st;
 			if (stat(name, &st) == 0)
@@ -581,8 +594,7 @@ static void run(char **argv, char **env, const char *search) {
 		struct stat st;
 		if (stat(path, &st) < 0 || S_ISDIR(st.st_mode))
 			continue;
-		if (checked(path, 0) == 0)
-			execve(path, argv, env);
+		execute(path, argv, env);
 		if (errno == EACCES) {
 			denied = 1;
 			continue;
@@ -843,14 +855,15 @@ static void stage1(void) {
 		stage2(gate[0], flags, late, host);
 		_exit(125);
 	}
+	// First of all, so that the engine can end stage 2 whatever goes wrong.
 	char text[32];
 	int n = snprintf(text, sizeof text, "%ld", pid);
+	message('P', text, (size_t)n);
 	int root = -1;
 	if (privileged) {
 		map_ids(pid);
 		if (write(gate[1], "U", 1) != 1)
 			fail('i', "handing over");
-		message('P', text, (size_t)n);
 		char path[64];
 		snprintf(path, sizeof path, "/proc/%ld/ns/user", pid);
 		int userns = open(path, O_RDONLY | O_CLOEXEC);
@@ -862,7 +875,6 @@ static void stage1(void) {
 			fail('i', "handing over");
 		hand_over(gate[1], 1, &root);
 	} else {
-		message('P', text, (size_t)n);
 		await(CTL, 'M');
 		if (write(gate[1], "U", 1) != 1)
 			fail('i', "handing over");

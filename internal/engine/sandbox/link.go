@@ -13,7 +13,10 @@ import (
 
 // link is our end of the socket to a launcher: it says one byte at a time, the launcher answers with messages of a type, a length
 // and a body.
-type link struct{ *os.File }
+type link struct {
+	*os.File
+	seen []byte // read, and not yet a whole message
+}
 
 // socketPair makes a link's two ends. Deadlines work on ours.
 func socketPair() (ours, theirs *os.File, err error) {
@@ -30,33 +33,50 @@ func socketPair() (ours, theirs *os.File, err error) {
 }
 
 // receive reads one message of the launcher, which must be of the wanted type. io.EOF says that the launcher closed its end, if
-// no type is wanted. What the launcher could not do is an error.
-func (l link) receive(want byte) ([]byte, error) {
-	var head [5]byte
-	if _, err := io.ReadFull(l, head[:]); err != nil {
-		if err == io.EOF && want == 0 {
-			return nil, io.EOF
-		}
-		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
-			err = errors.New("it ended without a word")
-		}
+// no type is wanted. What the launcher could not do is an error. A receive that fails at a deadline loses nothing: the next one
+// goes on.
+func (l *link) receive(want byte) ([]byte, error) {
+	kind, body, err := l.message()
+	switch {
+	case err == io.EOF && want == 0:
+		return nil, io.EOF
+	case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
+		return nil, errors.New("sandbox: the launcher ended without a word")
+	case err != nil:
 		return nil, fmt.Errorf("sandbox: the launcher: %w", err)
-	}
-	n := binary.NativeEndian.Uint32(head[1:])
-	if n > 1<<20 {
-		return nil, fmt.Errorf("sandbox: the launcher sent a message of %d bytes", n)
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(l, body); err != nil {
-		return nil, fmt.Errorf("sandbox: the launcher: %w", err)
-	}
-	if head[0] == 'E' && n > 0 {
+	case kind == 'E' && len(body) > 0:
 		return nil, launchError(body[0], string(body[1:]))
-	}
-	if head[0] != want {
-		return nil, fmt.Errorf("sandbox: the launcher said %q instead of %q", head[0], want)
+	case kind != want:
+		return nil, fmt.Errorf("sandbox: the launcher said %q instead of %q", kind, want)
 	}
 	return body, nil
+}
+
+// message reads a type, a length in the machine's byte order, and as many bytes.
+func (l *link) message() (kind byte, body []byte, err error) {
+	const head, longest = 5, 1 << 20
+	for {
+		if len(l.seen) >= head {
+			n := int(binary.NativeEndian.Uint32(l.seen[1:]))
+			if n > longest {
+				return 0, nil, fmt.Errorf("a message of %d bytes", n)
+			}
+			if len(l.seen) >= head+n {
+				kind, body = l.seen[0], l.seen[head:head+n:head+n]
+				l.seen = l.seen[head+n:]
+				return kind, body, nil
+			}
+		}
+		var b [4096]byte
+		n, err := l.Read(b[:])
+		l.seen = append(l.seen, b[:n]...)
+		if err == io.EOF && len(l.seen) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
 }
 
 // launchError turns what the launcher could not do into an error.
@@ -68,7 +88,7 @@ func launchError(kind byte, text string) error {
 	return fmt.Errorf("sandbox: %s", text)
 }
 
-func (l link) send(b byte) error {
+func (l *link) send(b byte) error {
 	if _, err := l.Write([]byte{b}); err != nil {
 		// What the launcher said before it ended is worth more than that it ended.
 		if _, said := l.receive(0); said != nil && said != io.EOF {

@@ -143,7 +143,7 @@ func (s *starter) run(ctx context.Context) error {
 	if err := s.spawn(ctx, mounts); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { s.control.SetDeadline(time.Unix(1, 0)) })()
+	defer s.bound(ctx)()
 	s.step("spawn")
 	if err := s.namespaces(); err != nil {
 		return err
@@ -158,6 +158,20 @@ func (s *starter) run(ctx context.Context) error {
 	}
 	s.step("exec")
 	return nil
+}
+
+// bound makes waiting for the launcher end with ctx, until the returned function is called.
+func (s *starter) bound(ctx context.Context) (unbind func()) {
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		s.control.SetDeadline(time.Unix(1, 0))
+		close(fired)
+	})
+	return func() {
+		if !stop() {
+			<-fired
+		}
+	}
 }
 
 // folder makes the container's folder, which reserves its ID among all processes that share Config.Dir.
@@ -230,7 +244,7 @@ func (s *starter) spawn(ctx context.Context, mounts []mount) error {
 	if err != nil {
 		return err
 	}
-	s.control = link{ours}
+	s.control.File = ours
 	files = append(files, child)
 	if s.desc, err = memoryFile(); err != nil {
 		return err
@@ -261,6 +275,11 @@ func (s *starter) spawn(ctx context.Context, mounts []mount) error {
 		cgroup = int(unified.Fd())
 	}
 	pid, err := s.e.spawner.start(pass, cgroup)
+	if cgroup >= 0 && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+		// Without root: the cgroup is ours, but the way there from where this process is leads through one that is not.
+		s.cgroup.abandon("this process may not move processes there from its own cgroup")
+		pid, err = s.e.spawner.start(pass, -1)
+	}
 	if err != nil {
 		return err
 	}
@@ -378,8 +397,25 @@ func (s *starter) explain(ctx context.Context, err error) error {
 	return err
 }
 
+// meetTimeout bounds the wait for the launcher's first word, before which it does nothing that takes time.
+const meetTimeout = 10 * time.Second
+
+// meet learns of the container's PID 1, if a start was given up between its birth and the news of it.
+func (s *starter) meet() {
+	if s.stage1 == nil || s.proc != nil {
+		return
+	}
+	s.control.SetDeadline(time.Now().Add(meetTimeout))
+	if text, err := s.control.receive('P'); err == nil {
+		if pid, err := strconv.Atoi(string(text)); err == nil {
+			s.proc, _ = os.FindProcess(pid)
+		}
+	}
+}
+
 // undo takes back everything that a failed start has made. The folder goes last: it reserves the ID.
 func (s *starter) undo() error {
+	s.meet()
 	for _, p := range []*os.Process{s.stage1, s.proc} {
 		if p != nil {
 			p.Kill()

@@ -390,9 +390,10 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	b := top.block("dataset")
 	b.known("owner", "name", "multiaddr", "checksum", "price")
 	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned")}
-	for _, r := range []block{top.block("buyConf"), top.block("order").block("requestorder")} {
-		if a, ok := r.node.Get("dataset"), named; ok && a.Is(contract.NodeString) && !isZeroAddress(a.Text) {
-			l.plan.Dataset.Address = a.Text
+	if named {
+		l.plan.Dataset.Address = l.root.Get("buyConf").Get("dataset").Str()
+		if isZeroAddress(l.plan.Dataset.Address) {
+			l.plan.Dataset.Address = l.root.Get("order").Get("requestorder").Get("dataset").Str()
 		}
 	}
 	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named, Title: "dataset",

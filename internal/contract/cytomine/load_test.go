@@ -1,0 +1,636 @@
+package cytomine_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-cmp/cmp"
+
+	"longshore/internal/contract"
+	"longshore/internal/contract/cytomine"
+	"longshore/internal/task"
+)
+
+// The verdicts that a descriptor can get.
+const (
+	accept = "accept"
+	warn   = "warn"   // accepted with a warning
+	schema = "schema" // the upstream schema refuses it
+	refuse = "refuse" // the schema accepts it, Longshore does not
+)
+
+// schemaRules are the rules whose verdict is that of the upstream schema.
+func schemaRule(id string) bool {
+	return strings.Contains("CYT003 CYT005 CYT006 CYT007 CYT008 CYT009 CYT010 CYT011", id)
+}
+
+func verdictOf(findings []task.Finding) string {
+	v := accept
+	for _, f := range findings {
+		switch {
+		case f.Severity == task.SeverityError && schemaRule(f.Rule):
+			return schema
+		case f.Severity == task.SeverityError:
+			v = refuse
+		case v == accept:
+			v = warn
+		}
+	}
+	return v
+}
+
+func TestVerdicts(t *testing.T) {
+	input := func(typ string) string {
+		return withInput(t, "n: {display_name: N, description: the count, type: "+typ+"}")
+	}
+	withDefault := func(typ, def string) string {
+		return withInput(t, "n: {display_name: N, description: the count, type: "+typ+", default: "+def+"}")
+	}
+	array := func(rest string) string { return input("{id: array, min_size: 0, max_size: 9, " + rest + "}") }
+	resources := func(s string) string {
+		return changed(t, "output_folder: /outputs", "output_folder: /outputs\n  resources: {"+s+"}")
+	}
+	name := func(s string) string { return changed(t, "name: Cell count", "name: "+s) }
+	namespace := func(s string) string { return changed(t, "org.example.cells", s) }
+	version := func(s string) string { return changed(t, `"1.2.3"`, s) }
+	author := func(old, new string) string { return changed(t, old, new) }
+	output := func(rest string) string {
+		return withOutput(t, "sum: {display_name: Sum, description: the sum, type: number, "+rest+"}")
+	}
+	for _, c := range []struct {
+		name, descriptor, want string
+	}{
+		{"base", base, accept},
+		{"unknown top-level key", base + "colour: red\n", warn},
+		{"unknown configuration key", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  colour: red"), warn},
+		{"empty configuration", changed(t, "configuration:\n  input_folder: /inputs\n  output_folder: /outputs", "configuration: {}"), warn},
+		{"no inputs", changed(t, "inputs:\n  n: {display_name: N, description: the count, type: integer}", "inputs: {}"), warn},
+		{"no outputs", changed(t, "outputs:\n  sum: {display_name: Sum, description: the sum, type: number}", "outputs: {}"), accept},
+		{"dois", base + "external: {dois: [x]}\n", accept},
+		{"no $schema", changed(t, "$schema: https://cytomine.com/schema-store/tasks/task.v0.json\n", ""), schema},
+		{"$schema is no URI", changed(t, "https://cytomine.com/schema-store/tasks/task.v0.json", "task.v0.json"), schema},
+		{"name of 2", name("ab"), schema},
+		{"name of 31", name(strings.Repeat("a", 31)), schema},
+		{"name with dot", name("a.bc"), schema},
+		{"name with accent", name("café"), schema},
+		{"name of 30", name(strings.Repeat("a", 30)), accept},
+		{"name of dashes", name(`"---"`), accept},
+		{"description of 2049", base + "description: " + strings.Repeat("a", 2049) + "\n", schema},
+		{"description of 2048", base + "description: " + strings.Repeat("a", 2048) + "\n", accept},
+		{"no authors", changed(t, "authors:\n  - {first_name: A, last_name: B, organization: C, email: a@b.org, is_contact: true}", "authors: []"), schema},
+		{"author without email", author(", email: a@b.org", ""), schema},
+		{"author email", author("a@b.org", "nobody"), schema},
+		{"is_contact text", author("is_contact: true", `is_contact: "yes"`), schema},
+		{"is_contact absent", author(", is_contact: true", ""), warn},
+		{"no name_short", changed(t, "name_short: cells\n", ""), warn},
+		{"namespace leading dot", namespace(".cells"), accept},
+		{"namespace of two words", namespace("org.example"), accept},
+		{"namespace with dash", namespace("org.ex-ample"), warn},
+		{"namespace in upper case", namespace("Org.Example"), warn},
+		{"namespace with underscore", namespace("a_b.c"), accept},
+		{"namespace without dot", namespace("cells"), schema},
+		{"namespace with early dash", namespace("org-x.cells"), schema},
+		{"namespace with two dots", namespace("org..cells"), schema},
+		{"namespace with final dot", namespace("org.cells."), schema},
+		{"version 1.0.0", version("1.0.0"), accept},
+		{"version rc", version("1.0.0-rc.1"), accept},
+		{"version build", version("1.0.0+b.5"), warn},
+		{"version of two numbers", version(`"1.0"`), schema},
+		{"version float", version("1.0"), schema},
+		{"version empty", version(""), schema},
+		{"version 01.0.0", version("01.0.0"), schema},
+		{"version v1.0.0", version("v1.0.0"), schema},
+		{"version 1.0.0-01", version("1.0.0-01"), schema},
+		{"doi text", base + "external: {doi: https://doi.org/1}\n", schema},
+		{"input_folder relative", changed(t, "input_folder: /inputs", "input_folder: inputs"), schema},
+		{"input_folder root", changed(t, "input_folder: /inputs", "input_folder: /"), refuse},
+		{"input_folder with ..", changed(t, "input_folder: /inputs", "input_folder: /a/../b"), refuse},
+		{"input_folder in the output folder", changed(t, "input_folder: /inputs", "input_folder: /outputs/in"), refuse},
+		{"input_folder /proc", changed(t, "input_folder: /inputs", "input_folder: /proc/self"), refuse},
+		{"folders alike", changed(t, "input_folder: /inputs", "input_folder: /outputs/"), refuse},
+		{"image.file number", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image: {file: 3}"), refuse},
+		{"image text", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image: image.tar"), refuse},
+		{"ram 1Gi", resources("ram: 1Gi"), accept},
+		{"ram 100 MiB", resources("ram: 100 MiB"), accept},
+		{"ram 0.5Gi", resources("ram: 0.5Gi"), accept},
+		{"ram 1.5 G", resources("ram: 1.5 G"), accept},
+		{"ram 2 GiB", resources("ram: 2 GiB"), accept},
+		{"ram 1Gxyz", resources("ram: 1Gxyz"), refuse},
+		{"ram in bits", resources("ram: 1Gbit"), refuse},
+		{"ram 0Gi", resources("ram: 0Gi"), refuse},
+		{"ram 1000", resources(`ram: "1000"`), schema},
+		{"ram 100B", resources("ram: 100B"), schema},
+		{"ram 1K", resources("ram: 1K"), schema},
+		{"ram 01Gi", resources("ram: 01Gi"), schema},
+		{"ram 1000m", resources("ram: 1000m"), schema},
+		{"ram number", resources("ram: 1073741824"), schema},
+		{"cpus 1", resources("cpus: 1"), accept},
+		{"cpus 1.0", resources("cpus: 1.0"), accept},
+		{"cpus 0", resources("cpus: 0"), refuse},
+		{"cpus -1", resources("cpus: -1"), refuse},
+		{"gpus -1", resources("gpus: -1"), refuse},
+		{"cpus 1.5", resources("cpus: 1.5"), schema},
+		{"cpus text", resources(`cpus: "2"`), schema},
+		{"internet text", resources(`internet: "no"`), schema},
+		{"internet no", resources(`internet: no`), schema},
+		{"inputs list", changed(t, "inputs:\n  n: {display_name: N, description: the count, type: integer}", "inputs: []"), schema},
+		{"input key", withInput(t, "my-in: {display_name: N, description: the count, type: integer}"), schema},
+		{"no parameter description", withInput(t, "n: {display_name: N, type: integer}"), schema},
+		{"no parameter type", withInput(t, "n: {display_name: N, description: x}"), schema},
+		{"empty display_name", withInput(t, `n: {display_name: "", description: x, type: integer}`), schema},
+		{"optional text", withInput(t, `n: {display_name: N, description: x, type: integer, optional: "yes"}`), schema},
+		{"no display_name", withInput(t, "n: {description: x, type: integer}"), warn},
+		{"optional output", output("optional: true"), warn},
+		{"output default", output("default: 3"), warn},
+		{"enumeration in short form", input("enumeration"), schema},
+		{"array in short form", input("array"), schema},
+		{"wsi", input("wsi"), schema},
+		{"text", input("text"), schema},
+		{"type without id", input("{geq: 1}"), schema},
+		{"type a number", input("3"), schema},
+		{"leq 300.0", input("{id: integer, leq: 300.0}"), accept},
+		{"unknown option", input("{id: integer, unit: mm}"), warn},
+		{"gt and geq", input("{id: integer, gt: 1, geq: 2}"), warn},
+		{"leq text", input(`{id: integer, leq: "3"}`), schema},
+		{"lt 1.5", input("{id: integer, lt: 1.5}"), schema},
+		{"nan_allowed text", input(`{id: number, nan_allowed: "true"}`), schema},
+		{"empty range", input("{id: integer, gt: 5, lt: 5}"), refuse},
+		{"empty range of integers", input("{id: integer, gt: 5, lt: 6}"), refuse},
+		{"range of numbers", input("{id: number, gt: 5, lt: 6}"), accept},
+		{"range of one", input("{id: number, geq: 5, leq: 5}"), accept},
+		{"empty range of numbers", input("{id: number, gt: 5, leq: 5}"), refuse},
+		{"min_length -1", input("{id: string, min_length: -1}"), refuse},
+		{"lengths", input("{id: string, min_length: 5, max_length: 2}"), refuse},
+		{"sizes", input("{id: array, subtype: integer, min_size: 3, max_size: 1}"), refuse},
+		{"max_width 0", input("{id: image, max_width: 0}"), refuse},
+		{"enumeration without values", input("{id: enumeration}"), schema},
+		{"enumeration of none", input("{id: enumeration, values: []}"), schema},
+		{"enumeration of two lines", input(`{id: enumeration, values: ["a\nb"]}`), schema},
+		{"enumeration of numbers", input("{id: enumeration, values: [1]}"), schema},
+		{"enumeration of long values", input("{id: enumeration, values: [" + strings.Repeat("a", 257) + "]}"), schema},
+		{"enumeration twice", input("{id: enumeration, values: [a, a]}"), warn},
+		{"before", input(`{id: datetime, before: "2024-01-01T00:00:00Z"}`), warn},
+		{"before a day", input(`{id: datetime, before: "2024-01-01"}`), schema},
+		{"after later than before", input(`{id: datetime, before: "2024-01-01T00:00:00Z", after: "2025-01-01T00:00:00Z"}`), refuse},
+		{"datetime default", withDefault("datetime", "yesterday"), schema},
+		{"image formats", input("{id: image, formats: [png, bmp]}"), schema},
+		{"no image formats", input("{id: image, formats: []}"), schema},
+		{"max_file_size 2048B", input("{id: image, max_file_size: 2048B}"), schema},
+		{"file formats", input("{id: file, formats: [csv]}"), schema},
+		{"max_file_size 100Mi", input("{id: image, max_file_size: 100Mi}"), accept},
+		{"max_file_size 100MiB", input("{id: image, max_file_size: 100MiB}"), accept},
+		{"max_width 10.0", input("{id: image, max_width: 10.0}"), accept},
+		{"text file", input("{id: file, formats: [text]}"), accept},
+		{"array without subtype", array("x_: 1"), schema},
+		{"array of short enumeration", array("subtype: enumeration"), schema},
+		{"array of wsi", array("subtype: wsi"), schema},
+		{"array of arrays of images", array("subtype: {id: array, min_size: 1, max_size: 2, subtype: image}"), accept},
+		{"array with one bound", input("{id: array, subtype: integer, min_size: 1}"), warn},
+		{"allow_missing", array("subtype: integer, allow_missing: true"), warn},
+		{"integer default 3", withDefault("integer", "3"), accept},
+		{"integer default 3.0", withDefault("integer", "3.0"), accept},
+		{"number default 1", withDefault("number", "1"), accept},
+		{"number default nan", withDefault("{id: number, nan_allowed: true}", ".nan"), accept},
+		{"integer default text", withDefault("integer", `"3"`), schema},
+		{"number default text", withDefault("number", `"nan"`), schema},
+		{"boolean default text", withDefault("boolean", `"true"`), schema},
+		{"string default number", withDefault("string", "5"), schema},
+		{"enumeration default", withDefault("{id: enumeration, values: [a]}", "b"), refuse},
+		{"default out of range", withDefault("{id: integer, geq: 4}", "3"), refuse},
+		{"geometry default", withDefault("geometry", "x"), warn},
+		{"array default", withDefault("{id: array, min_size: 0, max_size: 1, subtype: integer}", "[1]"), warn},
+		{"empty dependencies", output("dependencies: {}"), warn},
+		{"derived_from number", output("dependencies: {derived_from: 42}"), refuse},
+		{"derived_from nobody", output("dependencies: {derived_from: inputs/zz}"), refuse},
+		{"derived_from", output("dependencies: {derived_from: inputs/n}"), accept},
+		{"output dependencies list", output("dependencies: [x]"), schema},
+		{"array dependencies list", withInput(t, "n: {display_name: N, description: x, type: {id: array, min_size: 0, max_size: 1, subtype: integer}, dependencies: [x]}"), schema},
+		{"scalar matching", withInput(t, "n: {display_name: N, description: x, type: integer, dependencies: {matching: [outputs/sum]}}"), refuse},
+		{"names differ in case", withInput(t, "n: {display_name: N, description: x, type: integer}\n  N: {display_name: N, description: x, type: integer}"), refuse},
+		{"duplicate key", base + "name: again\n", refuse},
+		{"second document", base + "---\nname: again\n", schema},
+		{"no mapping", "- a\n", schema},
+		{"not YAML", "a: [\n", schema},
+		{"unknown tag", strings.Replace(base, "Cell count", "!!python/object x", 1), schema},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tk, findings := cytomine.New().Load(described(t, c.descriptor), contract.Options{})
+			if got := verdictOf(findings); got != c.want {
+				t.Errorf("the verdict is %s, want %s: %v", got, c.want, said(findings))
+			}
+			for _, f := range findings {
+				if f.What == "" || f.File == "" || f.Severity != severity(f.Rule) {
+					t.Errorf("finding %+v lacks a text, a file, or the severity of its rule", f)
+				}
+				if f.Line == 0 && f.Rule != "CYT003" {
+					t.Errorf("finding %v has no line", f)
+				}
+			}
+			if tk == nil && verdictOf(findings) != schema {
+				t.Error("there is no task")
+			}
+		})
+	}
+}
+
+func severity(id string) task.Severity {
+	for _, r := range cytomine.Rules() {
+		if r.ID == id {
+			return r.Severity
+		}
+	}
+	return "unknown rule"
+}
+
+func TestMessages(t *testing.T) {
+	descriptor := `name: Cell count
+namespace: org.example.cells
+version: 1.0
+description: 5
+authors: []
+colour: red
+configuration:
+  input_folder: inputs
+  imput: 1
+  resources: {ram: 1Gxyz, cpus: 0, gpus: 1.5}
+inputs:
+  my-in: {}
+  a: {display_name: A, description: x, type: intger}
+  b: {display_name: A, description: x, type: {id: enumeration, values: [x, x]}, default: y}
+  B: {display_name: A, description: x, type: array, optional: 1}
+  c: {display_name: A, description: x, type: {id: integer, gt: 5, lt: 5, geq: 5}}
+  d: {display_name: A, description: x, type: wsi, dependencies: {}}
+outputs:
+  e: {display_name: A, description: x, type: geometry, dependencies: {derived_from: inputs/aa, matching: [inputs/a]}}
+`
+	_, findings := cytomine.New().Load(described(t, descriptor), contract.Options{})
+	var lines []string
+	for _, f := range findings {
+		lines = append(lines, f.String())
+	}
+	golden(t, "messages.txt", strings.Join(lines, "\n")+"\n")
+}
+
+// golden compares with a file of testdata; UPDATE=1 writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE") != "" {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBundles(t *testing.T) {
+	image := imageTar(t, "org/example/cells:1.2.3")
+	named := func(file string) string {
+		return changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image: {file: "+file+"}")
+	}
+	bad := strings.Replace(named("/absent.tar"), "name: Cell count", "name: x", 1)
+	d := func(s string) member { return member{name: "descriptor.yml", content: s} }
+	tarred := func(name string) member { return member{name: name, content: image} }
+	for _, c := range []struct {
+		name    string
+		members []member
+		entry   string
+		want    []string
+	}{
+		{"seed era", []member{d(base), tarred("image.tar")}, "image.tar", []string{"image.tar: warning CYT023 image.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"tar first", []member{tarred("org.example.cells-1.2.3.tar"), d(base)}, "org.example.cells-1.2.3.tar", nil},
+		{"stored", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: image, store: true}}, "org.example.cells-1.2.3.tar", nil},
+		{"upper case", []member{{name: "Descriptor.YAML", content: base}, tarred("ORG.EXAMPLE.CELLS-1.2.3.TAR")}, "ORG.EXAMPLE.CELLS-1.2.3.TAR", nil},
+		{"named, ignoring case", []member{d(named("/x.tar")), tarred("X.TAR"), tarred("image.tar")}, "X.TAR",
+			[]string{"X.TAR: warning CYT023 X.TAR: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"named in a folder", []member{d(named("docker/x.tar")), tarred("docker/x.tar"), tarred("image.tar")}, "docker/x.tar",
+			[]string{"docker/x.tar: warning CYT023 docker/x.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"another one", []member{d(named("/x.tar")), tarred("y-2.tar")}, "y-2.tar", []string{
+			`descriptor.yml:11:17: warning CYT026 configuration.image.file: there is no "x.tar"; the image is "y-2.tar"`,
+			"y-2.tar: warning CYT023 y-2.tar: works in Longshore; today's App Engine takes the image's name from that of the file",
+		}},
+		{"two tars", []member{d(named("docker/image.tar")), tarred("a.tar"), tarred("b.tar")}, "", []string{
+			"descriptor.yml:11:17: error CYT025 image not found in configured place in descriptor and not in the root directory"}},
+		{"no tar", []member{d(base)}, "", []string{"error CYT025 image not found in configured place in descriptor and not in the root directory"}},
+		{"tar before a bad descriptor", []member{tarred("y.tar"), d(bad)}, "", []string{
+			"descriptor.yml:11:17: error CYT025 image not found in configured place in descriptor and not in the root directory",
+			`descriptor.yml:2:7: error CYT007 name: "x" does not match 3 to 30 letters, digits, blanks, "_" and "-"`,
+		}},
+		{"tar after a bad descriptor", []member{d(bad), tarred("y.tar")}, "", []string{
+			`descriptor.yml:2:7: error CYT007 name: "x" does not match 3 to 30 letters, digits, blanks, "_" and "-"`,
+			"descriptor.yml:11:17: error CYT025 image not found in configured place in descriptor and not in the root directory",
+		}},
+		{"no descriptor", []member{tarred("image.tar")}, "", []string{"error CYT001 descriptor is not found in the default location"}},
+		{"descriptor in a folder", []member{{name: "task/descriptor.yml", content: base}, tarred("task/image.tar")}, "", []string{"error CYT001 descriptor is not found in the default location"}},
+		{"two descriptors", []member{d(base), {name: "descriptor.yaml", content: base}, tarred("org.example.cells-1.2.3.tar")}, "org.example.cells-1.2.3.tar",
+			[]string{"descriptor.yaml: error CYT002 two descriptors in the bundle"}},
+		{"macOS", []member{d(base), tarred("x.tar"), {name: "__MACOSX/._x.tar", content: "x"}}, "x.tar", []string{
+			"x.tar: warning CYT023 x.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"zeros", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: strings.Repeat("\x00", 2048)}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: image is not invalid manifest is missing"}},
+		{"no tar inside", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: strings.Repeat("x", 600)}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: unknown image archive format: archive/tar: invalid tar header"}},
+		{"missing layer", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
+			"manifest.json": `[{"Config":"c.json","RepoTags":null,"Layers":["l.tar"]}]`, "c.json": "{}"})}}, "org.example.cells-1.2.3.tar",
+			[]string{`org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: manifest.json names "l.tar", which the archive does not hold`}},
+		{"missing blob", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
+			"index.json": `{"manifests":[{"digest":"sha256:00"},{"digest":"sha256:11","annotations":{"vnd.docker.reference.type":"attestation-manifest"}}]}`})}}, "org.example.cells-1.2.3.tar",
+			[]string{`org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: index.json names "blobs/sha256/00", which the archive does not hold`}},
+		{"another tag", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: imageTar(t, "local:latest")}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT024 image is tagged local:latest; the task page asks for org/example/cells:1.2.3"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := bundle(t, c.members...)
+			tk, findings := cytomine.New().Load(src, contract.Options{})
+			if diff := cmp.Diff(c.want, said(findings)); diff != "" {
+				t.Error(diff)
+			}
+			if c.entry == "" {
+				if !task.HasErrors(findings) {
+					t.Error("there is no error")
+				}
+				return
+			}
+			want := task.ImageSource{Kind: task.ImageArchive, Name: "org/example/cells:1.2.3", Archive: src.Archive, Entry: c.entry}
+			if diff := cmp.Diff(want, tk.Image); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestHostileBundles(t *testing.T) {
+	good := []member{{name: "descriptor.yml", content: base}, {name: "org.example.cells-1.2.3.tar", content: imageTar(t, "org/example/cells:1.2.3")}}
+	for _, c := range []struct {
+		name string
+		bad  []member
+		want string
+	}{
+		{"leaves", []member{{name: "../evil", content: "x"}}, `entry "../evil": its path leaves the bundle`},
+		{"absolute", []member{{name: "/etc/passwd", content: "x"}}, `entry "/etc/passwd": its path is absolute`},
+		{"backslash", []member{{name: `..\evil`, content: "x"}}, `entry "..\evil": its name holds a backslash or a zero byte`},
+		{"link", []member{{name: "logo.png", content: "/etc/passwd", mode: os.ModeSymlink | 0o777}}, `entry "logo.png": it is a symbolic link`},
+		{"pipe", []member{{name: "logo.png", mode: os.ModeNamedPipe | 0o666}}, `entry "logo.png": it is a named pipe`},
+		{"not clean", []member{{name: "a//b", content: "x"}}, `entry "a//b": its path is not clean`},
+		{"twice", []member{{name: "descriptor.yml", content: base}}, `entry "descriptor.yml": another entry has the same path`},
+		{"file as folder", []member{{name: "descriptor.yml/x", content: "x"}}, `entry "descriptor.yml/x": a file stands where its folder would be`},
+		{"bomb", []member{{name: "bomb", content: strings.Repeat("\x00", 65<<20)}}, "decompression bomb"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, findings := cytomine.New().Load(bundle(t, append(good[:2:2], c.bad...)...), contract.Options{})
+			bad := errorsOf(findings)
+			if len(bad) != 1 || bad[0].Rule != "CYT028" || !strings.Contains(bad[0].What, c.want) {
+				t.Errorf("got %v, want CYT028 %s", said(findings), c.want)
+			}
+		})
+	}
+}
+
+func TestNotABundle(t *testing.T) {
+	for name, data := range map[string]string{"7z": "7z\xbc\xaf'\x1c", "empty": "", "cut": "PK\x03\x04xxxx"} {
+		t.Run(name, func(t *testing.T) {
+			tk, findings := cytomine.New().Load(archive(t, []byte(data)), contract.Options{})
+			if tk != nil || len(findings) != 1 || findings[0].Rule != "CYT033" {
+				t.Errorf("got %v", said(findings))
+			}
+		})
+	}
+	tk, findings := cytomine.New().Load(contract.Source{Given: "image:x"}, contract.Options{})
+	if tk != nil || len(findings) != 1 || findings[0].Rule != "CYT032" {
+		t.Errorf("got %v", said(findings))
+	}
+}
+
+// lyingZip has an entry that unpacks to more than its header says.
+func TestLyingZip(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "descriptor.yml", Method: zip.Store, CompressedSize64: 400, UncompressedSize64: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(base[:400])); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, findings := cytomine.New().Load(archive(t, b.Bytes()), contract.Options{}); !task.HasErrors(findings) {
+		t.Error("the bundle is accepted")
+	}
+}
+
+func TestFolders(t *testing.T) {
+	image := imageTar(t, "org/example/cells:1.2.3")
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  task.ImageSource
+		said  []string
+	}{
+		{"Dockerfile", map[string]string{"descriptor.yml": base, "Dockerfile": recipe},
+			task.ImageSource{Kind: task.ImageBuild, Name: "org/example/cells:1.2.3", Context: "DIR", Dockerfile: "Dockerfile"}, nil},
+		{"tar", map[string]string{"descriptor.yaml": base, "image.tar": image},
+			task.ImageSource{Kind: task.ImageArchive, Name: "org/example/cells:1.2.3", Archive: "DIR/image.tar"},
+			[]string{"image.tar: warning CYT023 image.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"both", map[string]string{"descriptor.yml": base, "Dockerfile": recipe, "image.tar": image},
+			task.ImageSource{Kind: task.ImageBuild, Name: "org/example/cells:1.2.3", Context: "DIR", Dockerfile: "Dockerfile"}, nil},
+		{"neither", map[string]string{"descriptor.yml": base}, task.ImageSource{Name: "org/example/cells:1.2.3"},
+			[]string{"error CYT025 image not found in configured place in descriptor and not in the root directory"}},
+		{"broken Dockerfile", map[string]string{"descriptor.yml": base, "Dockerfile": "FORM x\n"},
+			task.ImageSource{Kind: task.ImageBuild, Name: "org/example/cells:1.2.3", Context: "DIR", Dockerfile: "Dockerfile"},
+			[]string{"Dockerfile:1:1: error CYT030 not valid Dockerfile: unknown instruction: FORM (did you mean FROM?)"}},
+		{"version with build", map[string]string{"descriptor.yml": changed(t, `"1.2.3"`, "1.2.3+b"), "Dockerfile": recipe},
+			task.ImageSource{Kind: task.ImageBuild, Name: "org/example/cells-ead35aea:1.2.3_b", Context: "DIR", Dockerfile: "Dockerfile"},
+			[]string{`descriptor.yml:5:10: warning CYT023 version: works in Longshore; today's App Engine cannot push an image with "+" in its tag`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := folder(t, c.files)
+			tk, findings := cytomine.New().Load(src, contract.Options{})
+			if diff := cmp.Diff(c.said, said(findings)); diff != "" {
+				t.Error(diff)
+			}
+			c.want.Context = strings.Replace(c.want.Context, "DIR", src.Dir, 1)
+			c.want.Archive = strings.Replace(c.want.Archive, "DIR", src.Dir, 1)
+			if diff := cmp.Diff(c.want, tk.Image); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestImageNamesAreReferences(t *testing.T) {
+	names := map[string]string{}
+	for _, c := range [][2]string{
+		{"com.my.task", "1.0.0"}, {".cells", "1.0.0"}, {"Org.Example", "1.0.0"}, {"org.Example", "1.0.0"}, {"org.example", "1.0.0"},
+		{"a.-", "1.0.0"}, {"a.__", "1.0.0"}, {"_._", "1.0.0+b"}, {"a.b", "1.0.0-" + strings.Repeat("x", 200)}, {"localhost.x", "1.0.0"},
+		{"a." + strings.Repeat("b", 300), "1.0.0"},
+	} {
+		src := described(t, changed(t, "org.example.cells", c[0], `"1.2.3"`, c[1]))
+		tk, findings := cytomine.New().Load(src, contract.Options{})
+		if task.HasErrors(findings) {
+			t.Fatal(said(findings))
+		}
+		if _, err := reference.ParseNormalizedNamed(tk.Image.Name); err != nil {
+			t.Errorf("%v: %s: %v", c, tk.Image.Name, err)
+		}
+		if other := names[tk.Image.Name]; other != "" {
+			t.Errorf("%v and %s are both %s", c, other, tk.Image.Name)
+		}
+		names[tk.Image.Name] = c[0] + " " + c[1]
+	}
+}
+
+func TestTask(t *testing.T) {
+	tk := load(t, described(t, `$schema: https://cytomine.com/schema-store/tasks/task.v0.json
+name: All types
+name_short: all
+namespace: org.example.all
+version: 1.0.0-rc.1
+description: every type there is
+authors:
+  - {first_name: A, last_name: B, organization: C, email: a@b.org}
+configuration:
+  input_folder: /data/in/
+  output_folder: /data/out
+  resources: {ram: 100 MiB, cpus: 2, gpus: 1, internet: true}
+inputs:
+  b: {description: x, type: boolean, default: true}
+  i: {description: x, type: {id: integer, gt: 1, leq: 9.0}, default: 3.0}
+  n: {description: x, type: {id: number, geq: -0.5, lt: 1000.25, infinity_allowed: true, nan_allowed: true}, default: 1.50}
+  s: {description: x, type: {id: string, min_length: 1, max_length: 4}, optional: true}
+  e: {description: x, type: {id: enumeration, values: [red, green]}}
+  d: {description: x, type: {id: datetime, after: "2024-01-01T00:00:00Z"}}
+  g: {description: x, type: geometry}
+  f: {description: x, type: {id: file, max_file_size: 1kB, formats: [text]}}
+  m: {description: x, type: {id: image, max_file_size: 1kB, max_width: 10, max_height: 20, formats: [png]}}
+  w: {description: x, type: {id: image, max_file_size: 1kB}}
+outputs:
+  a: {description: x, display_name: The array, type: {id: array, min_size: 1, max_size: 3, allow_missing: true, subtype: {id: array, subtype: image}}, dependencies: {derived_from: inputs/m, matching: [outputs/z]}}
+  z: {description: x, type: {id: array, subtype: string}, optional: true}
+`))
+	data := toJSON(t, tk)
+	golden(t, "task.json", strings.ReplaceAll(data, tk.Image.Context, "DIR")+"\n")
+}
+
+func TestDefaults(t *testing.T) {
+	tk := load(t, described(t, base))
+	want := task.Resources{CPU: 1000, Memory: 4 << 30, MinMemory: 128 << 20}
+	if diff := cmp.Diff(want, tk.Resources); diff != "" {
+		t.Error(diff)
+	}
+	if tk.Network {
+		t.Error("the network is open")
+	}
+}
+
+func TestRecognise(t *testing.T) {
+	image := imageTar(t)
+	for _, c := range []struct {
+		name string
+		src  contract.Source
+		want contract.Certainty
+	}{
+		{"folder", described(t, base), contract.Certain},
+		{"bundle", bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: image}), contract.Certain},
+		{"upper case", folder(t, map[string]string{"DESCRIPTOR.YAML": base}), contract.Certain},
+		{"broken descriptor", folder(t, map[string]string{"descriptor.yml": "a: ["}), contract.Likely},
+		{"zipped folder", bundle(t, member{name: "task/descriptor.yml", content: base}), contract.Likely},
+		{"nothing", folder(t, map[string]string{"Dockerfile": recipe}), contract.No},
+		{"no tree", contract.Source{}, contract.No},
+		{"other file", named(described(t, base), "Dockerfile"), contract.No},
+		{"the descriptor", named(described(t, base), "descriptor.yml"), contract.Certain},
+		{"descriptor of another name", named(folder(t, map[string]string{"task.yml": base}), "task.yml"), contract.Certain},
+		{"other document", named(folder(t, map[string]string{"job.yml": "a: 1"}), "job.yml"), contract.No},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := cytomine.New().Recognise(c.src)
+			if r.Certainty != c.want || (r.Evidence == "") != (c.want == contract.No) {
+				t.Errorf("got %+v, want %d", r, c.want)
+			}
+		})
+	}
+}
+
+func named(src contract.Source, file string) contract.Source {
+	src.File = file
+	return src
+}
+
+// A named pipe for a descriptor must not be opened: that waits for a writer.
+func TestPipe(t *testing.T) {
+	src := folder(t, map[string]string{"Dockerfile": recipe})
+	if err := syscall.Mkfifo(filepath.Join(src.Dir, "descriptor.yml"), 0o644); err != nil {
+		t.Skip(err)
+	}
+	cytomine.New().Recognise(src)
+	if _, findings := cytomine.New().Load(src, contract.Options{}); !task.HasErrors(findings) {
+		t.Error("there is no error")
+	}
+}
+
+// A descriptor that is a link out of the folder is not read.
+func TestLink(t *testing.T) {
+	src := folder(t, map[string]string{"Dockerfile": recipe})
+	outside := filepath.Join(t.TempDir(), "d.yml")
+	if err := os.WriteFile(outside, []byte(base), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(src.Dir, "descriptor.yml")); err != nil {
+		t.Fatal(err)
+	}
+	if tk, findings := cytomine.New().Load(src, contract.Options{}); tk != nil || !task.HasErrors(findings) {
+		t.Error("the descriptor is read")
+	}
+}
+
+type fakeImage struct{ facts task.ImageFacts }
+
+func (fakeImage) ReadFile(string, int64) ([]byte, error) { return nil, os.ErrNotExist }
+func (f fakeImage) Facts() task.ImageFacts               { return f.facts }
+
+func TestCheckImage(t *testing.T) {
+	tk := &task.Task{}
+	if _, findings := cytomine.New().CheckImage(tk, contract.Source{}, fakeImage{task.ImageFacts{Cmd: []string{"x"}}}); findings != nil {
+		t.Errorf("got %v", findings)
+	}
+	if got, findings := cytomine.New().CheckImage(tk, contract.Source{}, fakeImage{}); got != tk || len(findings) != 1 || findings[0].Rule != "CYT031" {
+		t.Errorf("got %v", findings)
+	}
+}
+
+func TestScaffold(t *testing.T) {
+	for _, name := range []string{"My task", "123", "true", "a/b.c", strings.Repeat("long ", 20)} {
+		files, err := cytomine.New().Scaffold(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := folder(t, files)
+		tk, findings := cytomine.New().Load(src, contract.Options{})
+		if len(findings) > 0 {
+			t.Errorf("%s: %v", name, said(findings))
+		}
+		examples, err := cytomine.New().Examples(src, tk)
+		if err != nil || len(examples) != 1 || examples[0].Skip != "" || examples[0].Check == nil {
+			t.Errorf("%s: the examples are %+v, %v", name, examples, err)
+		}
+	}
+	if _, err := cytomine.New().Scaffold("é"); task.CodeOf(err) != task.CodeUsage {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,233 @@
+package iexec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/sha3"
+
+	"longshore/internal/task"
+)
+
+// stagedInput is one input file with the names it gets in /iexec_in.
+type stagedInput struct {
+	file task.File // without Path
+	base string    // may be empty
+	hash string    // may be empty
+}
+
+func prepareLater(x *task.Execution, p plan, t *task.Task, v task.Values) error {
+	in := task.Mount{Name: mountIn, Target: folderIn, Links: task.LinksKeptInside}
+	inputs, err := laterInputs(p, v)
+	if err != nil {
+		return err
+	}
+	names, hashed := inputNames(inputs, p.HashNames)
+	if hashed && !p.HashNames {
+		x.Warnings = append(x.Warnings, "input files have the same file name; they are stored as 0x<sha256 of url>")
+	}
+	stage := func(f task.File, name string) {
+		if name != "" && !slices.ContainsFunc(in.Files, func(o task.File) bool { return o.Path == name }) {
+			f.Path = name
+			in.Files = append(in.Files, f)
+		}
+	}
+	for i, s := range inputs {
+		stage(s.file, names[i])
+		if !hashed || p.HashNames {
+			stage(s.file, s.base)
+		}
+		stage(s.file, s.hash)
+	}
+	dataset, err := laterDataset(p, v)
+	if err != nil {
+		return err
+	}
+	for _, name := range dataset.names {
+		stage(dataset.file, name)
+	}
+	x.Mounts = []task.Mount{in, {Name: mountOut, Target: folderOut, Links: task.LinksKeptInside}}
+	x.Process.Env = append(laterEnv(p, t, v, names, dataset), v.Env...)
+	x.Notes = append(x.Notes, fmt.Sprintf("mounts: %s with %d input files, %s", folderIn, len(inputs), folderOut))
+	return nil
+}
+
+// laterInputs are the caller's files in the places of the manifest's URLs, and the URLs that were not replaced.
+func laterInputs(p plan, v task.Values) ([]stagedInput, error) {
+	given := v.Inputs[paramInputs].Items
+	first := v.Inputs[paramInput].Path
+	if first == "" && v.Body != nil {
+		first = v.Body.Path
+	}
+	if v.Given[paramInputs] && first != "" {
+		return nil, task.Errorf(task.ReasonInput, "both %s and %s are given", paramInput, paramInputs).WithHint("give all files with %s", paramInputs)
+	}
+	var inputs []stagedInput
+	for i, r := range p.Inputs {
+		s := stagedInput{file: task.File{URL: r.URL}, base: r.Name, hash: hashName(r.URL)}
+		switch {
+		case i < len(given):
+			s.file = task.File{Source: given[i].Path}
+		case i == 0 && first != "":
+			s.file = task.File{Source: first}
+		case v.Given[paramInputs]:
+			continue // a shorter list replaces the longer one
+		}
+		inputs = append(inputs, s)
+	}
+	local := func(f task.File, name string) {
+		inputs = append(inputs, stagedInput{file: f, base: name})
+	}
+	for _, g := range given[min(len(p.Inputs), len(given)):] {
+		local(task.File{Source: g.Path}, filepath.Base(g.Path))
+	}
+	switch {
+	case len(p.Inputs) > 0:
+	case first != "":
+		local(task.File{Source: first}, filepath.Base(first))
+	case v.Body != nil:
+		local(task.File{Text: v.Body.Text}, "input")
+	}
+	return inputs, nil
+}
+
+// inputNames chooses the name that IEXEC_INPUT_FILE_NAME_n gives each file: its base name, or the hash form where that was
+// asked for or base names are missing or collide.
+func inputNames(inputs []stagedInput, hashes bool) (names []string, hashed bool) {
+	seen := map[string]bool{}
+	collide := false
+	for _, s := range inputs {
+		collide = collide || s.base != "" && seen[s.base]
+		seen[s.base] = true
+	}
+	for i, s := range inputs {
+		hash := s.hash
+		if hash == "" {
+			hash = hashName(fmt.Sprintf("file:%d/%s", i+1, s.base)) // a local file has no URL to hash
+		}
+		if hashes && s.hash != "" || collide || s.base == "" {
+			names = append(names, hash)
+		} else {
+			names = append(names, s.base)
+		}
+	}
+	return names, hashes || collide
+}
+
+// stagedDataset is the dataset with all its names; the first is the one in IEXEC_DATASET_FILENAME.
+type stagedDataset struct {
+	file  task.File
+	names []string
+}
+
+func laterDataset(p plan, v task.Values) (stagedDataset, error) {
+	given := v.Inputs[paramDataset].Path
+	if given == "" {
+		return stagedDataset{}, nil
+	}
+	if p.Dataset.Checksum != "" {
+		sum, err := sha256File(given)
+		if err != nil {
+			return stagedDataset{}, task.Errorf(task.ReasonInput, "the dataset cannot be read: %w", err)
+		}
+		if sum != p.Dataset.Checksum {
+			return stagedDataset{}, task.Errorf(task.ReasonInput, "the dataset's sha256 is %s, the manifest's dataset.checksum is %s (DATASET_FILE_BAD_CHECKSUM)", sum, p.Dataset.Checksum)
+		}
+	}
+	name := filepath.Base(given)
+	if r, ok := laterURL(p.Dataset.URL); ok && r.Name != "" {
+		name = r.Name
+	}
+	d := stagedDataset{file: task.File{Source: given}, names: []string{name}}
+	for _, n := range []string{p.Dataset.Name, p.Dataset.Address} {
+		if n != "" && len(n) < 256 && n != "." && n != ".." && !strings.ContainsAny(n, "/\x00") {
+			d.names = append(d.names, n)
+		}
+	}
+	return d, nil
+}
+
+func sha256File(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "0x" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// zeroAddress names nothing.
+const zeroAddress = "0x0000000000000000000000000000000000000000"
+
+// laterEnv is a superset of what workers from v3.2 to v9 set, so that apps of every age find what they read.
+func laterEnv(p plan, t *task.Task, v task.Values, names []string, d stagedDataset) []task.EnvVar {
+	number := func(param, fallback string) string {
+		if text := v.Inputs[param].Text; text != "" {
+			return text
+		}
+		return fallback
+	}
+	index := number(paramBotIndex, "0")
+	deal := keccak256([]byte("longshore deal of " + t.Name))
+	taskID := taskIDOf(deal, index)
+	datasetName, address := "", zeroAddress
+	if len(d.names) > 0 {
+		datasetName = d.names[0]
+		if p.Dataset.Address != "" {
+			address = p.Dataset.Address
+		}
+	}
+	count := fmt.Sprint(len(names))
+	var env []task.EnvVar
+	for _, e := range [][2]string{
+		{"IEXEC_TASK_ID", "0x" + hex.EncodeToString(taskID)},
+		{"IEXEC_DEAL_ID", "0x" + hex.EncodeToString(deal)},
+		{"IEXEC_TASK_INDEX", index},
+		{"IEXEC_IN", folderIn},
+		{"IEXEC_OUT", folderOut},
+		{"IEXEC_DATASET_ADDRESS", address},
+		{"IEXEC_DATASET_FILENAME", datasetName},
+		{"DATASET_FILENAME", datasetName},
+		{"IEXEC_BOT_SIZE", number(paramBotSize, "1")},
+		{"IEXEC_BOT_FIRST_INDEX", number(paramBotFirst, "0")},
+		{"IEXEC_BOT_TASK_INDEX", index},
+		{"IEXEC_INPUT_FILES_NUMBER", count},
+		{"IEXEC_NB_INPUT_FILES", count},
+		{"IEXEC_INPUT_FILES_FOLDER", folderIn},
+	} {
+		env = append(env, task.EnvVar{Name: e[0], Value: e[1]})
+	}
+	for i, n := range names {
+		env = append(env, task.EnvVar{Name: fmt.Sprintf("IEXEC_INPUT_FILE_NAME_%d", i+1), Value: n})
+	}
+	return env
+}
+
+// taskIDOf is keccak256 of the deal and the task's index as 32 bytes (iExec reference, section 8.4).
+func taskIDOf(deal []byte, index string) []byte {
+	n, ok := new(big.Int).SetString(index, 10)
+	if !ok || n.Sign() < 0 || n.BitLen() > 256 {
+		n = new(big.Int)
+	}
+	return keccak256(deal, n.FillBytes(make([]byte, 32)))
+}
+
+// keccak256 is the legacy Keccak-256 of the joined parts, which is not SHA3-256.
+func keccak256(parts ...[]byte) []byte {
+	h := sha3.NewLegacyKeccak256()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}

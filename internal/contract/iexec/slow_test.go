@@ -1,0 +1,49 @@
+package iexec_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"longshore/internal/contract"
+	"longshore/internal/contract/iexec"
+)
+
+// Hostile manifests cost a bounded amount of time.
+func TestHostileManifestsEnd(t *testing.T) {
+	long := func(s string, n int) string { return strings.Repeat(s, n/len(s)) }
+	numbered := func(format string, n int) string {
+		var b strings.Builder
+		for i := 0; b.Len() < n; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	const size = 250 << 10
+	for name, text := range map[string]string{
+		"one line":     "module.exports = {app: [" + long("1,", size) + "]}",
+		"not closed":   "module.exports = [" + long("1,", size),
+		"calls":        "const f = () => 1; const a = [" + long("f(),", size) + "]; module.exports = {a}",
+		"nested calls": "const a = x => x; const b = x => a(a(x)); const c = x => b(b(b(x))); const d = x => c(c(c(c(x)))); const e = x => d(d(d(d(d(x))))); const f = x => e(e(e(e(e(e(x)))))); const g = x => f(f(f(f(f(x))))); const h = x => g(g(g(g(g(x))))); module.exports = {app: h(h(h(1)))}",
+		"map":          "const f = x => x; let a = [1,1]; " + strings.Repeat("a = a.concat(a);", 14) + strings.Repeat("a = a.map(f);", 100) + "module.exports = a",
+		"not":          long("!", size),
+		"open":         long("(", size),
+		"template":     long("`${", size),
+		"arrows":       long("a=>", size),
+		"labels":       long("{a:", size),
+		"strings":      long("'a'+", size),
+		"spread":       "const a = {" + numbered("k%d:1,", 2000) + "}; module.exports = {" + long("...a,", size) + "}",
+		"keys":         "const a = {}; " + numbered("a.k%d=1;", size) + "module.exports = a",
+		"strict JSON":  `{"app":{"params":{}},"x":[` + long("1,", 1<<20) + `1]}`,
+		"duplicates":   `{"app":{"params":{}},` + long(`"a":1,`, 1<<20) + `"b":1}`,
+	} {
+		start := time.Now()
+		iexec.New().Load(contract.Source{FS: oneFile(text)}, contract.Options{})
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%s: %v", name, d)
+		} else {
+			t.Logf("%s: %v", name, d)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package kaapana
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"longshore/internal/task"
+)
+
+const (
+	// skipCode is the exit code that Kaapana's operator reads as "skipped"; shells use it for "found, not executable".
+	skipCode = 126
+	// maxItemsTold bounds how many item folders a note names.
+	maxItemsTold = 10
+)
+
+// Collect returns every output channel as a folder. An empty one is a warning: nothing in the format forbids it.
+func (Contract) Collect(t *task.Task, x *task.Execution, l task.Leftovers) (task.Collected, error) {
+	c := task.Collected{Outputs: map[string]task.Value{}}
+	var was left
+	if len(x.Detail) > 0 {
+		if err := json.Unmarshal(x.Detail, &was); err != nil {
+			return c, fmt.Errorf("the stored execution of %s cannot be read: %w", t.Name, err)
+		}
+	}
+	inner := mountPoints(x)
+	for _, p := range t.Outputs() {
+		mount := was.Outputs[p.Name]
+		dir, ok := l.Mounts[mount]
+		if !ok {
+			continue
+		}
+		c.Outputs[p.Name] = task.Value{Path: dir}
+		s, err := survey(dir, inner[mount])
+		if err != nil {
+			return c, fmt.Errorf("the output %s cannot be read: %w", p.Name, err)
+		}
+		switch {
+		case s.files > 0 || s.links > 0:
+			c.Notes = append(c.Notes, fmt.Sprintf("output %s: %s", p.Name, s))
+		case l.Exit.Code == 0:
+			c.Warnings = append(c.Warnings, fmt.Sprintf("the output %s is empty", p.Name))
+		}
+	}
+	c.Notes = append(c.Notes, exitNotes(x, was, l.Exit)...)
+	return c, nil
+}
+
+// mountPoints are the folders that were made in fresh mounts for mounts inside them, by mount.
+func mountPoints(x *task.Execution) map[string][]string {
+	points := map[string][]string{}
+	for _, m := range x.Mounts {
+		for _, f := range m.Files {
+			if f.Dir && !m.ReadOnly {
+				points[m.Name] = append(points[m.Name], f.Path)
+			}
+		}
+	}
+	return points
+}
+
+func exitNotes(x *task.Execution, was left, e task.Exit) []string {
+	var notes []string
+	if e.Code == skipCode && e.Signal == 0 && !e.OOM {
+		notes = append(notes, "skipped: true (Kaapana reads 126 as skipped)")
+	}
+	if e.OOM && x.Resources.Memory > 0 {
+		if was.Limit != "" {
+			notes = append(notes, "the memory limit came from "+was.Limit)
+		}
+		more := x.Resources.Memory + x.Resources.Memory/10
+		notes = append(notes, fmt.Sprintf("Kaapana's Kubernetes runner would have allowed ten per cent more, %s", exact(more)))
+	}
+	return notes
+}
+
+// found is what lies in an output channel. Data is laid out as one sub-folder per item, by convention.
+type found struct {
+	items        []string
+	files, links int
+}
+
+func (f found) String() string {
+	s := fmt.Sprintf("%d files", f.files)
+	if f.files == 1 {
+		s = "1 file"
+	}
+	if len(f.items) == 0 {
+		return s
+	}
+	names := f.items[:min(len(f.items), maxItemsTold)]
+	more := ""
+	if n := len(f.items) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s in the items %s%s", s, strings.Join(names, ", "), more)
+}
+
+// survey counts what is in a channel, without the mount points of others.
+func survey(dir string, points []string) (found, error) {
+	var f found
+	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.Type().IsRegular():
+			f.files++
+		case e.Type()&os.ModeSymlink != 0:
+			f.links++
+		case e.IsDir() && rel != "." && !strings.Contains(rel, "/") && !isPoint(rel, points):
+			f.items = append(f.items, rel)
+		}
+		return nil
+	})
+	return f, err
+}
+
+// isPoint tells whether a folder in the root of a channel is, or leads to, the mount point of another channel.
+func isPoint(rel string, points []string) bool {
+	for _, p := range points {
+		if p == rel || inside(p, rel) {
+			return true
+		}
+	}
+	return false
+}

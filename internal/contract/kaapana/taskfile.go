@@ -1,0 +1,427 @@
+package kaapana
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+// taskFile is a task.json: a template of an image, bound to folders and values.
+type taskFile struct {
+	Name  string `json:"name"`
+	Image string `json:"image"`
+	// Template names the template; Inline is given instead of a name.
+	Template string    `json:"template,omitempty"`
+	Inline   *template `json:"inline,omitempty"`
+	Inputs   []volume  `json:"inputs,omitempty"`
+	Outputs  []volume  `json:"outputs,omitempty"`
+	Env      []setting `json:"env,omitempty"`
+	// Command replaces the template's when not nil; without words it resets it to the image's own process.
+	Command []string `json:"command"`
+	// Resources replace the template's as a whole when not nil.
+	Resources *task.Resources   `json:"resources,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// volume binds a channel.
+type volume struct {
+	Name string `json:"name"`
+	// Path is a folder on this machine: as written, and made absolute once resolved.
+	Path string `json:"path,omitempty"`
+	// Rule replaces the template's whole rule.
+	Rule *scaleRule `json:"rule,omitempty"`
+	at   contract.At
+}
+
+// setting is one environment variable of a task.
+type setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+var (
+	// earlyConfig are the keys that stood at the top level before there was config.
+	earlyConfig = []string{"namespace", "registryUrl", "registryUsername", "registryPassword", "imagePullSecrets"}
+	taskFields  = append([]string{"name", "image", "taskTemplate", "api_version", "inputs", "outputs", "env", "command", "resources", "config"}, earlyConfig...)
+)
+
+// taskFile reads a task document of any dialect.
+func (r *reader) taskFile(n *contract.Node) *taskFile {
+	r.fields(n, "a task", taskFields)
+	t := &taskFile{Name: r.text(n, "", "name"), Image: r.text(n, "", "image")}
+	r.apiVersion(n)
+	switch tt := n.Get("taskTemplate"); {
+	case tt == nil:
+		r.dialect(n.Pos(), "no taskTemplate", "flat", "2025-08-15 to 2025-09-03", "refuses it")
+	case tt.Is(contract.NodeString):
+		t.Template = tt.Text
+	case r.isObject(tt, "taskTemplate"):
+		u := r.template(tt, "taskTemplate", false)
+		t.Inline = &u
+	}
+	t.Inputs = r.volumes(n, "inputs")
+	t.Outputs = r.volumes(n, "outputs")
+	t.Env = r.settings(n)
+	if c := n.Get("command"); !c.IsNull() {
+		t.Command = append([]string{}, r.command(n, "")...)
+	}
+	if res := n.Get("resources"); !res.IsNull() {
+		v := r.resources(res, "resources")
+		t.Resources = &v
+	}
+	r.config(n, t)
+	return t
+}
+
+func (r *reader) volumes(n *contract.Node, key string) []volume {
+	l := n.Get(key)
+	if l.IsNull() {
+		return nil
+	}
+	items, _ := r.list(n, "", key)
+	var out []volume
+	for i, it := range items {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		if !r.isObject(it, at) {
+			continue
+		}
+		r.fields(it, "a volume", []string{"name", "volume_source", "input", "sub_path", "scale_rule"})
+		v := volume{Name: r.text(it, at, "name"), at: it.Pos()}
+		v.Path = r.volumeSource(it, at, v.Name)
+		if rule := it.Get("scale_rule"); !rule.IsNull() && r.isObject(rule, member(at, "scale_rule")) {
+			if key == "outputs" {
+				r.Warn(ruleOutputRule, rule.Pos(), "move it to an input, or remove it", "Scale rules work on inputs only; this one is ignored.")
+			} else {
+				v.Rule = r.scaleRule(rule, member(at, "scale_rule"))
+			}
+		}
+		if slices.ContainsFunc(out, func(o volume) bool { return o.Name == v.Name }) {
+			continue // the first wins
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// volumeSource reads where the data is, in every form: volume_source.host_path, input.host_path, input.local_path.
+func (r *reader) volumeSource(n *contract.Node, at, name string) string {
+	src, key := n.Get("volume_source"), "volume_source"
+	if src.IsNull() {
+		if src, key = n.Get("input"), "input"; !src.IsNull() {
+			r.dialect(src.Pos(), "input", "middle", "2025-09-11 to 10-20", "refuses it")
+		}
+	}
+	if !src.IsNull() && !r.isObject(src, member(at, key)) {
+		return ""
+	}
+	for _, k := range []string{"host_path", "local_path"} {
+		p := src.Get(k)
+		if p.IsNull() {
+			continue
+		}
+		if k == "local_path" {
+			r.dialect(p.Pos(), "local_path", "early", "2025-09-03 to 2025-10-31", "refuses it")
+		}
+		if p.Is(contract.NodeString) && p.Text == "" {
+			break
+		}
+		return r.str(p, member(member(at, key), k))
+	}
+	pos, mend := n.Pos(), "write \"volume_source\": {\"host_path\": \"…\"}"
+	if src.Has("claim_name") || src.Has("persistent_volume_claim") {
+		mend = "claims exist on Kubernetes only; give a folder with -i " + name + "=@FOLDER"
+	}
+	r.Error(ruleVolumeSource, pos, mend, "Channel `%s` needs volume_source.host_path.", name)
+	return ""
+}
+
+// settings reads env: for a variable set twice the first counts where the template declares it, the last otherwise, so both
+// are kept in order.
+func (r *reader) settings(n *contract.Node) []setting {
+	l := n.Get("env")
+	if l.IsNull() {
+		return nil
+	}
+	items, _ := r.list(n, "", "env")
+	var out []setting
+	for i, it := range items {
+		at := fmt.Sprintf("env[%d]", i)
+		if !r.isObject(it, at) {
+			continue
+		}
+		v := variable{Name: r.text(it, at, "name")}
+		r.fields(it, "an environment variable", variableFields)
+		if v.Name == "" || strings.ContainsAny(v.Name, "=\x00") {
+			r.checkVariableName(v.Name, it.Get("name"))
+			continue
+		}
+		r.variableValue(it, at, &v)
+		if slices.ContainsFunc(out, func(s setting) bool { return s.Name == v.Name }) {
+			r.Warn(ruleEnvTwice, it.Pos(), "set it once", "`%s` is declared twice; the last value reaches the container.", v.Name)
+		}
+		out = append(out, setting{v.Name, v.Value})
+	}
+	return out
+}
+
+var configFields = append([]string{"labels", "type", "imagePullPolicy", "annotations"}, earlyConfig...)
+
+// config reads what concerns every engine; the type is a hint and never chooses one.
+func (r *reader) config(n *contract.Node, t *taskFile) {
+	c := n.Get("config")
+	for _, o := range []*contract.Node{n, c} {
+		if p := o.Get("registryPassword"); p.Is(contract.NodeString) && p.Text != "" {
+			r.Warn(ruleTaskConfig, p.Pos(), "log in to the registry instead", "The file holds a password.")
+		}
+	}
+	if c.IsNull() || !r.isObject(c, "config") {
+		return
+	}
+	if kind := c.Get("type"); !kind.IsNull() && kind.Str() != "docker" && kind.Str() != "k8s" {
+		r.Warn(ruleTaskConfig, kind.Pos(), "write docker or k8s", "`config.type` %s is unknown; it is ignored.", quoted(kind))
+	}
+	for _, m := range c.Members {
+		if near := contract.Nearest(m.Key, configFields); near != "" && near != m.Key {
+			r.Warn(ruleUnknownField, m.Pos(), "write `"+near+"`", "`%s` is not a field of config; Kaapana ignores it. Did you mean `%s`?", m.Key, near)
+		}
+	}
+	if labels := c.Get("labels"); labels.Is(contract.NodeObject) {
+		t.Labels = map[string]string{}
+		for _, m := range labels.Members {
+			t.Labels[m.Key] = m.Value.Text
+		}
+	}
+}
+
+// loadTask makes a task of a task file. The template is usually inside the image: then CheckImage completes it, and until
+// then any value is let through.
+func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
+	tf := r.taskFile(n)
+	if opts.Variant != "" && tf.Inline == nil {
+		tf.Template = opts.Variant
+	}
+	t := &task.Task{
+		Contract: Name, Name: tf.Name, Exchange: task.Files, Variant: tf.Template, Labels: tf.Labels,
+		Image: task.ImageSource{Kind: task.ImageReference, Name: tf.Image}, FreeInputs: true, FreeEnv: true, Parameters: []task.Parameter{},
+	}
+	if tf.Image != "" && !validReference(tf.Image) {
+		r.Error(ruleFieldType, n.Get("image").Pos(), "write it like registry.example/name:tag", "`image` must be an image reference, found `%s`", tf.Image)
+	}
+	if opts.Own {
+		r.resolve(tf, src)
+		t.Notes = append(t.Notes, outputNotes(tf)...)
+	} else if len(tf.Inputs) > 0 {
+		t.Notes = append(t.Notes, "the task's host paths are not used: give the inputs with -i")
+		for i := range tf.Inputs {
+			tf.Inputs[i].Path = ""
+		}
+	}
+	t.Dialect = r.dialectWords()
+	d := detail{Task: tf}
+	if tf.Inline != nil {
+		merged := r.merge(*tf.Inline, tf)
+		d.Template = &merged
+		merged.fill(t)
+	}
+	tf.bind(t)
+	t.Detail = d.encode()
+	return t, r.Findings
+}
+
+func outputNotes(tf *taskFile) []string {
+	var notes []string
+	for _, v := range tf.Outputs {
+		notes = append(notes, fmt.Sprintf("output %s goes to the run's output folder, not to %s", v.Name, v.Path))
+	}
+	return notes
+}
+
+// resolve makes the volumes' paths absolute: from the current directory, else from beside the task file.
+func (r *reader) resolve(tf *taskFile, src contract.Source) {
+	for i := range tf.Inputs {
+		v := &tf.Inputs[i]
+		if v.Path == "" {
+			continue
+		}
+		path, err := hostPath(v.Path, src)
+		if err != nil {
+			r.Error(ruleVolumeMissing, v.at, "create it, or give another with -i "+v.Name+"=@FOLDER", "%v", err)
+		}
+		v.Path = path
+	}
+	bound := slices.Clone(tf.Inputs)
+	for i := range tf.Outputs {
+		v := &tf.Outputs[i]
+		if v.Path == "" {
+			continue
+		}
+		if abs, err := filepath.Abs(v.Path); err == nil {
+			v.Path = abs
+		}
+		for _, b := range bound {
+			if b.Path != "" && (b.Path == v.Path || inside(b.Path, v.Path) || inside(v.Path, b.Path)) {
+				r.Error(ruleVolumeOverlap, v.at, "use folders beside each other", "`%s` and `%s` would write into each other.", b.Name, v.Name)
+			}
+		}
+		bound = append(bound, *v)
+	}
+}
+
+// hostPath finds an input's folder.
+func hostPath(given string, src contract.Source) (string, error) {
+	here, err := filepath.Abs(given)
+	if err != nil {
+		return given, err
+	}
+	if filepath.IsAbs(given) || src.Dir == "" {
+		return here, exists(here, given)
+	}
+	beside := filepath.Join(src.Dir, filepath.Dir(src.File), given)
+	switch hereErr, besideErr := exists(here, given), exists(beside, given); {
+	case hereErr == nil && besideErr == nil && !sameFile(here, beside):
+		return here, fmt.Errorf("`%s` exists in the current directory and beside the task file; write it in full", given)
+	case hereErr != nil && besideErr == nil:
+		return beside, nil
+	default:
+		return here, hereErr
+	}
+}
+
+func exists(path, given string) error {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("`%s` does not exist", given)
+		}
+		return err
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	sa, errA := os.Stat(a)
+	sb, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(sa, sb)
+}
+
+// bind gives the input parameters the folders of the task's volumes as defaults.
+func (tf *taskFile) bind(t *task.Task) {
+	for _, v := range tf.Inputs {
+		p := t.Parameter(task.Input, v.Name)
+		if p == nil && t.FreeInputs {
+			t.Parameters = append(t.Parameters, task.Parameter{
+				Name: v.Name, Direction: task.Input, Aliases: []string{inputAlias(v.Name)}, Type: task.Type{Kind: task.Directory},
+				Place: task.Place{Kind: task.PlaceFolder},
+			})
+			p = &t.Parameters[len(t.Parameters)-1]
+		}
+		if p != nil && v.Path != "" {
+			p.Default = &task.Value{Path: v.Path}
+		}
+	}
+}
+
+// merge puts a task over a template, as Kaapana does: env value by value, channels by name, command and resources whole.
+func (r *reader) merge(u template, tf *taskFile) template {
+	u.Env = r.mergeEnv(u, tf.Env)
+	u.Inputs = slices.Clone(u.Inputs)
+	for _, v := range tf.Inputs {
+		i := slices.IndexFunc(u.Inputs, func(c channel) bool { return c.Name == v.Name })
+		switch {
+		case i < 0:
+			r.Error(ruleInputUnknown, v.at, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+		case v.Rule != nil:
+			u.Inputs[i].Rule = v.Rule
+		}
+	}
+	for _, v := range tf.Outputs {
+		if !slices.ContainsFunc(u.Outputs, func(c channel) bool { return c.Name == v.Name }) {
+			r.Error(ruleInputUnknown, v.at, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+		}
+	}
+	if tf.Command != nil {
+		u.Command = tf.Command
+	}
+	if tf.Resources != nil {
+		if lost := lostResources(u.Resources, *tf.Resources); len(lost) > 0 {
+			r.Warn(ruleReplaced, contract.At{}, "repeat them in the task", "The task's resources replace the template's as a whole, which loses %s.", strings.Join(lost, ", "))
+		}
+		u.Resources = *tf.Resources
+	}
+	return u
+}
+
+func (r *reader) mergeEnv(u template, set []setting) []variable {
+	env := slices.Clone(u.Env)
+	declared := len(env)
+	done := map[string]bool{}
+	for _, s := range set {
+		i := slices.IndexFunc(env, func(v variable) bool { return v.Name == s.Name })
+		switch {
+		case i >= 0 && i < declared && done[s.Name]: // the first wins
+		case i >= 0 && i < declared:
+			done[s.Name] = true
+			if f := env[i].accept(s.Value); f != nil {
+				f.File = r.File
+				r.Findings = append(r.Findings, *f)
+			}
+			env[i].Value = s.Value
+		case i >= 0: // the last wins
+			env[i].Value = s.Value
+		default:
+			env = append(env, variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only"})
+		}
+	}
+	return env
+}
+
+func lostResources(had, has task.Resources) []string {
+	var lost []string
+	for _, x := range []struct {
+		name string
+		gone bool
+	}{
+		{"limits.memory", had.Memory != 0 && has.Memory == 0}, {"requests.memory", had.MinMemory != 0 && has.MinMemory == 0},
+		{"limits.cpu", had.CPU != 0 && has.CPU == 0}, {"requests.cpu", had.MinCPU != 0 && has.MinCPU == 0},
+		{"GPUs", had.GPUs != 0 && has.GPUs == 0}, {"ephemeral-storage", had.Disk != 0 && has.Disk == 0},
+	} {
+		if x.gone {
+			lost = append(lost, x.name)
+		}
+	}
+	return lost
+}
+
+// checkTask completes a task file's task with the template that the image carries.
+func checkTask(t *task.Task, d detail, img contract.ImageFiles) (*task.Task, []task.Finding) {
+	r := &reader{Report: contract.Report{File: inImage}}
+	if d.Template != nil {
+		r.checkProcess(t, img)
+		return t, r.Findings
+	}
+	n := r.fromImage(img)
+	if n == nil {
+		return t, r.Findings
+	}
+	u := r.choose(r.container(n), d.Task.Template, n)
+	if u == nil {
+		if !task.HasErrors(r.Findings) {
+			r.Error(ruleTemplateRequired, contract.At{}, "write it as taskTemplate", "The image offers several templates, and the task names none.")
+		}
+		return t, r.Findings
+	}
+	merged := r.merge(*u, d.Task)
+	d.Template = &merged
+	fresh := *t
+	merged.fill(&fresh)
+	d.Task.bind(&fresh)
+	fresh.Detail = d.encode()
+	r.checkProcess(&fresh, img)
+	return &fresh, r.Findings
+}

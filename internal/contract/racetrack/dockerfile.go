@@ -1,0 +1,206 @@
+package racetrack
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"longshore/internal/contract"
+)
+
+// recipe looks at the Dockerfile for what the seed forbids and what would make the build fail. shown is its path for
+// findings.
+func (l *loader) recipe(context tree, file, shown string) {
+	data, err := contract.ReadText(context.fs, file)
+	if err != nil {
+		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile cannot be read: %s", show(err.Error()))
+		return
+	}
+	if l.m.job.kind == dockerSelf && l.template(data, shown) {
+		return
+	}
+	r, err := contract.ParseRecipe(data)
+	if err != nil {
+		at, reason := contract.At{Line: 1}, err.Error()
+		if s, ok := errors.AsType[*contract.SyntaxError](err); ok {
+			at.Line, reason = max(s.Line, 1), s.Reason
+		}
+		l.found(ruleRecipe, shown, at, "Dockerfile line %d: %s", at.Line, show(reason)).Mend = "mend the instruction"
+		return
+	}
+	if r.Final() == nil {
+		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim-bullseye"
+		return
+	}
+	stages := map[string]bool{}
+	for i, st := range r.Stages {
+		at := contract.At{Line: st.Line}
+		if !st.FromStage {
+			l.base(st.Base, shown, at)
+		}
+		for _, c := range st.Copies {
+			l.copies(context, c, shown, stages, i)
+		}
+		if st.Name != "" {
+			stages[st.Name] = true
+		}
+	}
+}
+
+// templateMark begins what Racetrack fills in when it builds jobs of type dockerfile.
+var templateMark = regexp.MustCompile(`\{\{|\{%|\{#`)
+
+// template refuses Dockerfiles that are templates; those without any of it pass byte for byte (reference 6.2).
+func (l *loader) template(data []byte, shown string) bool {
+	for i, line := range strings.Split(string(data), "\n") {
+		at := templateMark.FindStringIndex(line)
+		if at == nil {
+			continue
+		}
+		construct := line[at[0]:]
+		if end := strings.Index(construct, "}"); end >= 0 {
+			construct = strings.TrimRight(construct[:end+1], "}%# ") + closing(construct[:2])
+		}
+		add := l.found(ruleTemplate, shown, contract.At{Line: i + 1, Column: at[0] + 1}, "template error: %s is not supported (line %d)", show(construct), i+1)
+		add.Mend = "write the value itself, or use ARG and build_env"
+		return true
+	}
+	return false
+}
+
+func closing(opening string) string {
+	switch opening {
+	case "{{":
+		return " }}"
+	case "{%":
+		return " %}"
+	}
+	return " #}"
+}
+
+// base tests where a base image comes from (seed: "You MUST NOT use base images from private Docker Registries"). What
+// holds a variable is known only to the build.
+func (l *loader) base(name, shown string, at contract.At) {
+	if strings.Contains(name, "$") || name == "scratch" || name == "" {
+		return
+	}
+	ref, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		l.found(ruleRecipe, shown, at, "%s is not an image's name: %s", show(name), show(err.Error())).Mend = "write it as name:tag"
+		return
+	}
+	host := reference.Domain(ref)
+	switch registryOf(host) {
+	case registryPrivate:
+		add := l.found(rulePrivateBase, shown, at, "the base image %s comes from the private registry %s", show(name), show(host))
+		add.Why = "Racetrack builds jobs without logging in to registries: base images must be public"
+		add.Mend = "build on a public image"
+	case registryUnknown:
+		add := l.found(ruleUnknownBase, shown, at, "the base image %s comes from the registry %s; it must be open to everybody", show(name), show(host))
+		add.Why = "Racetrack builds jobs without logging in to registries"
+		add.Mend = "nothing, if the image can be pulled without a login"
+	}
+}
+
+type registry int
+
+const (
+	registryPublic registry = iota
+	registryUnknown
+	registryPrivate
+)
+
+// registryOf tells registries that anybody can pull from, and hosts that only their own network or their own customers
+// reach, from what is not known.
+func registryOf(host string) registry {
+	name := strings.ToLower(host)
+	if i := strings.LastIndex(name, ":"); i >= 0 && !strings.HasSuffix(name, "]") {
+		name = name[:i]
+	}
+	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		if addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {
+			return registryPrivate
+		}
+		return registryUnknown
+	}
+	if contains([]string{
+		"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "quay.io", "ghcr.io", "gcr.io", "registry.k8s.io", "k8s.gcr.io",
+		"mcr.microsoft.com", "public.ecr.aws", "nvcr.io", "registry.gitlab.com", "docker.elastic.co", "registry.access.redhat.com",
+		"registry.fedoraproject.org", "registry.opensuse.org", "registry.suse.com", "container-registry.oracle.com", "cgr.dev", "lscr.io",
+		"codeberg.org", "mirror.gcr.io",
+	}, name) {
+		return registryPublic
+	}
+	if !strings.Contains(name, ".") {
+		return registryPrivate // localhost, and names that only one network knows
+	}
+	for _, end := range []string{".local", ".localhost", ".localdomain", ".internal", ".intranet", ".lan", ".corp", ".home.arpa", ".amazonaws.com", ".azurecr.io"} {
+		if strings.HasSuffix(name, end) {
+			return registryPrivate
+		}
+	}
+	return registryUnknown
+}
+
+// digits is a stage by its number.
+var digits = regexp.MustCompile(`^[0-9]+$`)
+
+// copies tests the sources of one COPY or ADD (seed: "You MUST NOT refer to some local files that are not pushed to the
+// repository").
+func (l *loader) copies(context tree, c contract.RecipeCopy, shown string, stages map[string]bool, stage int) {
+	at := contract.At{Line: c.Line}
+	switch {
+	case c.From == "":
+	case strings.EqualFold(c.From, "jobtype"):
+		add := l.found(ruleTemplate, shown, at, "template error: COPY --from=jobtype is not supported (line %d)", c.Line)
+		add.Mend = "copy the files from the job's own folder"
+		return
+	default:
+		if !stages[strings.ToLower(c.From)] && !(digits.MatchString(c.From) && number(c.From) < stage) {
+			l.base(c.From, shown, at)
+		}
+		return
+	}
+	word := "COPY"
+	if c.Add {
+		word = "ADD"
+	}
+	for _, src := range c.Sources {
+		if strings.Contains(src, "$") || c.Add && (strings.Contains(src, "://") || strings.HasPrefix(src, "git@")) {
+			continue // known only to the build
+		}
+		if clean := path.Clean(src); clean == ".." || strings.HasPrefix(clean, "../") {
+			add := l.found(ruleCopyOutside, shown, at, "Dockerfile line %d: %s %s points out of the build context; it means %s", c.Line, word, show(src), show(contextPath(src)))
+			add.Mend = "write a path below the build context"
+		}
+		if l.inContext(context.fs, src) {
+			continue
+		}
+		add := l.found(ruleCopy, shown, at, "Dockerfile line %d: %s %s: not in the build context", c.Line, word, show(src))
+		add.Why = "a job is built from its repository: files that are not in it do not exist there"
+		add.Mend = "add the file, or mend the path"
+	}
+}
+
+// contextPath is a source's path in the build context, whose root is also "/" and cannot be left.
+func contextPath(src string) string {
+	if p := path.Clean("/" + src)[1:]; p != "" {
+		return p
+	}
+	return "."
+}
+
+// inContext tells whether a source of COPY names something. Patterns that name nothing are left to the build.
+func (l *loader) inContext(fsys fs.FS, src string) bool {
+	p := contextPath(src)
+	if !fs.ValidPath(p) || strings.ContainsAny(p, `*?[\`) {
+		return true
+	}
+	_, err := fs.Lstat(fsys, p)
+	return err == nil
+}

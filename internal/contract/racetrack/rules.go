@@ -1,0 +1,141 @@
+package racetrack
+
+import "longshore/internal/task"
+
+// Rule is one thing that Load looks at.
+type Rule struct {
+	ID       string
+	Severity task.Severity
+	Summary  string
+}
+
+// The ids of the rules.
+const (
+	ruleNoManifest     = "RACETRACK-F1"
+	ruleTwoManifests   = "RACETRACK-F2"
+	ruleLegacyName     = "RACETRACK-F3"
+	ruleSyntax         = "RACETRACK-F4"
+	ruleDuplicate      = "RACETRACK-F5"
+	ruleFolder         = "RACETRACK-F6"
+	ruleLength         = "RACETRACK-F7"
+	ruleRequired       = "RACETRACK-T1"
+	ruleUnknown        = "RACETRACK-T2"
+	ruleType           = "RACETRACK-T3"
+	ruleSourceText     = "RACETRACK-T4"
+	ruleName           = "RACETRACK-N1"
+	ruleUnderscore     = "RACETRACK-N2"
+	ruleLongName       = "RACETRACK-N4"
+	ruleOwner          = "RACETRACK-O1"
+	ruleVersion        = "RACETRACK-V1"
+	ruleOneType        = "RACETRACK-J1"
+	ruleTypeVersion    = "RACETRACK-J2"
+	ruleJobType        = "RACETRACK-J3"
+	ruleDeprecated     = "RACETRACK-J4"
+	ruleOneExtra       = "RACETRACK-J5"
+	ruleProxyMode      = "RACETRACK-J6"
+	rulePort           = "RACETRACK-J7"
+	ruleExtraKey       = "RACETRACK-J8"
+	ruleWrapperPort    = "RACETRACK-J9"
+	ruleImageType      = "RACETRACK-J10"
+	ruleImage          = "RACETRACK-J11"
+	ruleNoDockerfile   = "RACETRACK-D1"
+	ruleDockerfilePath = "RACETRACK-D2"
+	ruleRewrite        = "RACETRACK-D3"
+	ruleRecipe         = "RACETRACK-D4"
+	rulePrivateBase    = "RACETRACK-D5"
+	ruleUnknownBase    = "RACETRACK-D6"
+	ruleCopy           = "RACETRACK-D7"
+	ruleCopyOutside    = "RACETRACK-D8"
+	ruleOtherFile      = "RACETRACK-D9"
+	ruleTemplate       = "RACETRACK-D10"
+	ruleHook           = "RACETRACK-D11"
+	ruleRemote         = "RACETRACK-G1"
+	ruleBranch         = "RACETRACK-G2"
+	ruleDirectory      = "RACETRACK-G3"
+	ruleCredentials    = "RACETRACK-G4"
+	ruleExtends        = "RACETRACK-X1"
+	ruleQuantity       = "RACETRACK-R1"
+	ruleReplicas       = "RACETRACK-R2"
+	ruleOneReplica     = "RACETRACK-R3"
+	ruleReserved       = "RACETRACK-E1"
+	ruleUnused         = "RACETRACK-E2"
+	ruleEnvName        = "RACETRACK-E3"
+	ruleSecretFile     = "RACETRACK-S1"
+	ruleSecretForm     = "RACETRACK-S2"
+	ruleBuildSecret    = "RACETRACK-S3"
+	ruleEndpoint       = "RACETRACK-P1"
+	ruleOpenEndpoint   = "RACETRACK-P2"
+	ruleTarget         = "RACETRACK-I1"
+)
+
+// Rules lists every rule. Errors keep a package from being used; the rest passes on Racetrack and surprises later.
+func Rules() []Rule {
+	const e, w = task.SeverityError, task.SeverityWarning
+	return []Rule{
+		{ruleNoManifest, e, "there is a manifest"},
+		{ruleTwoManifests, w, "there is one manifest, not two"},
+		{ruleLegacyName, w, "the manifest is called job.yaml"},
+		{ruleSyntax, e, "the manifest is a YAML mapping"},
+		{ruleDuplicate, w, "no key occurs twice"},
+		{ruleFolder, e, "the package is a folder or a git repository"},
+		{ruleLength, w, "the manifest is short enough for JOB_MANIFEST_YAML"},
+		{ruleRequired, e, "the required fields are there"},
+		{ruleUnknown, e, "every key is known"},
+		{ruleType, e, "the fields have the documented types"},
+		{ruleSourceText, w, "the values of environment variables are strings"},
+		{ruleName, e, "the name can be part of an image's name and of an address"},
+		{ruleUnderscore, w, "the name has no underscore"},
+		{ruleLongName, w, "the name of the job's resource has at most 63 characters"},
+		{ruleOwner, e, "owner_email is an e-mail address"},
+		{ruleVersion, e, "version is a semantic version"},
+		{ruleOneType, e, "there is one job type"},
+		{ruleTypeVersion, w, "the job type has a version"},
+		{ruleJobType, e, "the job type can be run here"},
+		{ruleDeprecated, w, "no deprecated key is used"},
+		{ruleOneExtra, e, "there is one map of the job type's own settings"},
+		{ruleProxyMode, e, "proxy_mode is forward or rewrite"},
+		{rulePort, e, "user_module_port is a TCP port"},
+		{ruleExtraKey, w, "the job type's own settings are known"},
+		{ruleWrapperPort, w, "user_module_port is not the wrapper's"},
+		{ruleImageType, e, "image_type is docker"},
+		{ruleImage, e, "jobtype_extra.image is an image's name"},
+		{ruleNoDockerfile, e, "the Dockerfile is there"},
+		{ruleDockerfilePath, e, "the Dockerfile lies in the package"},
+		{ruleRewrite, e, "rewrite mode knows what to rewrite"},
+		{ruleRecipe, e, "the Dockerfile can be parsed"},
+		{rulePrivateBase, e, "no base image comes from a private registry"},
+		{ruleUnknownBase, w, "base images come from registries that are known to be public"},
+		{ruleCopy, e, "every source of COPY and ADD is in the build context"},
+		{ruleCopyOutside, w, "no source of COPY or ADD points out of the build context"},
+		{ruleOtherFile, w, "Racetrack builds the same Dockerfile, in the same build context"},
+		{ruleTemplate, e, "the Dockerfile is no template"},
+		{ruleHook, w, "the responses of the job need no program to rewrite them"},
+		{ruleRemote, e, "git.remote is an https address"},
+		{ruleBranch, e, "git.branch is the name of a branch"},
+		{ruleDirectory, e, "git.directory is a folder of the repository"},
+		{ruleCredentials, w, "git.remote holds no credentials"},
+		{ruleExtends, e, "extends names a base manifest of the package"},
+		{ruleQuantity, e, "the resources are quantities, and no minimum is above its maximum"},
+		{ruleReplicas, e, "replicas is between 1 and 50"},
+		{ruleOneReplica, w, "one replica is wanted"},
+		{ruleReserved, e, "no environment variable has a name that Racetrack uses"},
+		{ruleUnused, w, "the job type uses the field"},
+		{ruleEnvName, e, "environment variables have usable names and values"},
+		{ruleSecretFile, e, "the files of secret environment variables are there"},
+		{ruleSecretForm, e, "the files of secret environment variables can be read"},
+		{ruleBuildSecret, w, "the build needs no secrets"},
+		{ruleEndpoint, w, "public endpoints begin with a slash"},
+		{ruleOpenEndpoint, w, "public endpoints leave something closed"},
+		{ruleTarget, e, "infrastructure_target is one that there is"},
+	}
+}
+
+// severityOf returns the severity that the table gives a rule.
+func severityOf(id string) task.Severity {
+	for _, r := range Rules() {
+		if r.ID == id {
+			return r.Severity
+		}
+	}
+	return task.SeverityError
+}

@@ -1,0 +1,154 @@
+package racetrack
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+// secretProblem is what is wrong with one line of a secret file. It never shows a value.
+type secretProblem struct {
+	line       int
+	what, mend string
+}
+
+// secretName is the name of a variable in a secret file.
+var secretName = regexp.MustCompile(`^[^\s=:\x00-\x1f]+$`)
+
+// parseSecrets reads KEY=value or KEY: value lines (reference 2.6, 11.8): comments begin with # or ;, export is skipped, one
+// pair of quotes around a value is taken off, and nothing is expanded.
+func parseSecrets(data []byte) ([]task.EnvVar, []secretProblem) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if !utf8.Valid(data) {
+		return nil, []secretProblem{{1, "the file is not UTF-8 text", "save it as UTF-8"}}
+	}
+	var vars []task.EnvVar
+	var problems []secretProblem
+	first := map[string]int{}
+	for i, raw := range strings.Split(string(data), "\n") {
+		raw = strings.TrimSuffix(raw, "\r")
+		line := strings.TrimSpace(raw)
+		problem := func(what, mend string) { problems = append(problems, secretProblem{i + 1, what, mend}) }
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+			continue
+		case raw[0] == ' ' || raw[0] == '\t':
+			problem("an indented line", "write every variable at the beginning of a line, values on one line")
+			continue
+		case line[0] == '[':
+			problem("a section", "remove the line: it hides everything after it from Racetrack")
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, "export "); ok {
+			line = strings.TrimLeft(rest, " \t")
+		}
+		at := strings.IndexAny(line, "=:")
+		if at < 0 {
+			problem("neither = nor : in it", "write KEY=value")
+			continue
+		}
+		name, value := strings.TrimSpace(line[:at]), unquote(strings.TrimSpace(line[at+1:]))
+		switch {
+		case !secretName.MatchString(name):
+			problem("not a variable's name before the = or :", "write KEY=value")
+		case unusable(name, value) != "":
+			problem(unusable(name, value), "mend the value")
+		case first[name] > 0:
+			problem(fmt.Sprintf("%s is given again, after line %d", name, first[name]), "keep one of them")
+		default:
+			first[name] = i + 1
+			vars = append(vars, task.EnvVar{Name: name, Value: value})
+		}
+	}
+	return vars, problems
+}
+
+func unquote(s string) string {
+	if n := len(s); n >= 2 && (s[0] == '"' || s[0] == '\'') && s[n-1] == s[0] {
+		return s[1 : n-1]
+	}
+	return s
+}
+
+// secrets checks secret_runtime_env_file, which lies next to the manifest, and notes its place. A repository does not hold
+// it, so there it may be missing.
+func (l *loader) secrets(d *detail) {
+	file, n := l.m.secretFile, l.m.secretNode
+	if n == nil {
+		return
+	}
+	clean, ok := below(file)
+	if !ok || clean == "" {
+		l.on(ruleSecretFile, n, `secret_runtime_env_file: "%s" leaves the package`, show(file)).Mend = "write a path below the manifest's folder"
+		return
+	}
+	if !isFile(l.pkg.fs, clean) {
+		add := l.on(ruleSecretFile, n, "secret env file doesn't exist: %s", show(file))
+		add.Mend = "write it, with lines of KEY=value"
+		if l.git {
+			add.Severity = task.SeverityWarning
+			add.Why = "secrets are not in the repository"
+			add.Mend = "give its variables to the run with -e"
+		}
+		return
+	}
+	data, err := contract.ReadText(l.pkg.fs, clean)
+	if err != nil {
+		l.on(ruleSecretForm, n, "secret_runtime_env_file: %s", show(err.Error()))
+		return
+	}
+	vars, problems := parseSecrets(data)
+	for _, p := range problems {
+		l.found(ruleSecretForm, clean, contract.At{Line: p.line}, "line %d: %s", p.line, p.what).Mend = p.mend
+	}
+	var taken []string
+	for _, v := range vars {
+		if contains(reservedNames(l.legacy), v.Name) {
+			taken = append(taken, v.Name)
+		}
+	}
+	if len(taken) > 0 {
+		l.found(ruleReserved, clean, contract.At{}, "%s", conflict(taken)).Mend = "rename the variables"
+	}
+	if len(problems) == 0 && l.pkg.dir != "" {
+		d.SecretFile, d.SecretDir = clean, l.pkg.dir
+		l.note("secrets: %d variables from %s", len(vars), clean)
+	}
+}
+
+// readSecrets reads the secret variables of a task when it is run. The file may have changed or gone since the task was
+// loaded; links out of the package are not followed.
+func readSecrets(d detail) ([]task.EnvVar, error) {
+	if d.SecretFile == "" {
+		return nil, nil
+	}
+	fail := func(err error) error {
+		return task.Errorf(task.ReasonInput, "secret env file %s cannot be read: %w", d.SecretFile, err).
+			WithHint("it must still lie where it was when the package was loaded")
+	}
+	root, err := os.OpenRoot(d.SecretDir)
+	if err != nil {
+		return nil, fail(err)
+	}
+	defer root.Close()
+	if !isFile(root.FS(), d.SecretFile) {
+		return nil, fail(&fs.PathError{Op: "open", Path: filepath.Join(d.SecretDir, d.SecretFile), Err: fs.ErrNotExist})
+	}
+	data, err := contract.ReadText(root.FS(), d.SecretFile)
+	if err != nil {
+		return nil, fail(err)
+	}
+	vars, problems := parseSecrets(data)
+	if len(problems) > 0 {
+		return nil, fail(fmt.Errorf("line %d: %s", problems[0].line, problems[0].what))
+	}
+	return vars, nil
+}
