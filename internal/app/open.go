@@ -87,8 +87,19 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 		p.Close()
 		return nil, err
 	}
-	p.Task, p.Findings = p.Contract.Load(p.Source, contract.Options{Variant: opts.Variant})
+	p.Task, p.Findings = p.Contract.Load(p.Source, p.options(opts))
 	return p, nil
+}
+
+// options are what the contract is told. A package named by its path on this machine is the caller's own; a clone or an image
+// is not.
+func (p *Package) options(opts OpenOptions) contract.Options {
+	return contract.Options{Variant: opts.Variant, Own: p.Source.Image == nil && !p.Source.Git}
+}
+
+// Load reads the package again for another of its uses.
+func (p *Package) Load(variant string) (*task.Task, []task.Finding) {
+	return p.Contract.Load(p.Source, p.options(OpenOptions{Variant: variant}))
 }
 
 func (a *App) openImage(p *Package, name string) error {

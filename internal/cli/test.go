@@ -3,6 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,6 +71,7 @@ type tester struct {
 	pkg    *app.Package
 	runs   int
 	report testReport
+	dir    string // keeps the outputs of examples, by name, for those that need them
 }
 
 func (g *globals) test(ctx context.Context, given string, f *jobFlags, after []string, runs int) error {
@@ -81,6 +86,10 @@ func (g *globals) test(ctx context.Context, given string, f *jobFlags, after []s
 	if err != nil {
 		return err
 	}
+	if t.dir, err = os.MkdirTemp("", "longshore-test-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(t.dir)
 	start := time.Now()
 	if img, err := o.app.Build(ctx, o.pkg.Task.Image); err != nil {
 		t.add("build", start, false, err.Error())
@@ -172,12 +181,17 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 	}
 	pkgTask := t.pkg.Task
 	if e.Variant != "" && e.Variant != pkgTask.Variant {
-		loaded, findings := t.pkg.Contract.Load(t.pkg.Source, contract.Options{Variant: e.Variant})
+		loaded, findings := t.pkg.Load(e.Variant)
 		if loaded == nil || task.HasErrors(findings) {
 			t.add("example "+e.Name, time.Now(), false, fmt.Sprintf("there is no use %q", e.Variant))
 			return nil
 		}
 		pkgTask = loaded
+	}
+	request, err := t.fromEarlier(e)
+	if err != nil {
+		t.add("example "+e.Name, time.Now(), false, err.Error())
+		return nil
 	}
 	var first *task.Result
 	for n := range t.runs {
@@ -186,8 +200,8 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 			name = fmt.Sprintf("example %s, again", e.Name)
 		}
 		start := time.Now()
-		job := t.f.job(t.pkg, e.Request)
-		job.Task = pkgTask
+		job := t.f.job(t.pkg, request)
+		job.Task, job.OutDir = pkgTask, t.kept(e.Name)
 		verdict := contract.Verdict{Pass: true}
 		job.Use = func(res *task.Result, dir string) error {
 			if e.Check != nil {
@@ -214,6 +228,31 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		t.compare(e.Name, first, res)
 	}
 	return nil
+}
+
+// kept is where the outputs of an example lie while the others run.
+func (t *tester) kept(example string) string {
+	return filepath.Join(t.dir, url.PathEscape(example))
+}
+
+// fromEarlier is the example's request with its inputs from earlier examples bound.
+func (t *tester) fromEarlier(e contract.Example) (task.Request, error) {
+	req := e.Request
+	if len(e.From) == 0 {
+		return req, nil
+	}
+	req.Inputs = maps.Clone(req.Inputs)
+	if req.Inputs == nil {
+		req.Inputs = map[string]task.Given{}
+	}
+	for input, from := range e.From {
+		path := filepath.Join(t.kept(from.Example), from.Output)
+		if _, err := os.Stat(path); err != nil {
+			return req, fmt.Errorf("its input %s is the output %s of the example %s, which is not there", input, from.Output, from.Example)
+		}
+		req.Inputs[input] = task.Given{Path: path}
+	}
+	return req, nil
 }
 
 func failureText(res *task.Result) string {

@@ -19,7 +19,7 @@ func (r *run) exitFailure(e engine.Exit) *task.Failure {
 			Hint:    fmt.Sprintf("raise the limit in the package, or for this run with --memory (for example --memory %dMi)", max(2*int64(mem)>>20, 16)),
 			LogTail: r.logTail(),
 		}
-	case e.DiskExceeded:
+	case e.DiskExceeded || e.Code != 0 && diskFull(e, r.exec.Resources.Disk):
 		return &task.Failure{
 			Reason: task.ReasonOutput, Message: fmt.Sprintf("the container wrote more than %s and was stopped", r.exec.Resources.Disk),
 			Hint: "raise the limit with --disk if it needs that much", LogTail: r.logTail(),
@@ -38,17 +38,22 @@ func (r *run) exitFailure(e engine.Exit) *task.Failure {
 		if sig == syscall.SIGSYS {
 			f.Hint = "it made a system call that is not allowed"
 		}
-		if sig == syscall.SIGXFSZ {
-			f.Reason = task.ReasonOutput
-			f.Message = fmt.Sprintf("the container tried to write a file larger than %s", r.exec.Resources.Disk)
-			f.Hint = "raise the limit with --disk if it needs that much"
-		}
 	case f.LogTail == "":
 		f.Hint = "it wrote nothing to its log"
 	default:
 		f.Hint = "see the last lines of its log"
 	}
 	return f
+}
+
+// diskFull tells whether a program ended because a single file reached the limit: the kernel then ends it by SIGXFSZ, which a
+// shell around it passes on as an exit code, or fails its writes.
+func diskFull(e engine.Exit, limit task.Bytes) bool {
+	if limit <= 0 {
+		return false
+	}
+	xfsz := int(syscall.SIGXFSZ)
+	return e.Signal == xfsz || e.Code == 128+xfsz || e.Usage.Disk >= int64(limit)-int64(limit)/100
 }
 
 // tailLines and tailBytes bound the end of the log that is shown with a failure.

@@ -57,6 +57,8 @@ func withOutput(t testing.TB, param string) string {
 	return changed(t, "sum: {display_name: Sum, description: the sum, type: number}", param)
 }
 
+var noOptions contract.Options
+
 const recipe = "FROM busybox\nENTRYPOINT [\"true\"]\n"
 
 // folder writes files into a fresh folder and opens it.

@@ -40,13 +40,14 @@ func (r *report) need(parent *contract.Node, path, name string) *contract.Node {
 	return n
 }
 
-// is tests the JSON type of a value that is there, in the words of JSON Schema; "integer" includes 300.0.
+// is tests the JSON type of a value that is there, in the words of JSON Schema; 300.0 is an integer too.
 func (r *report) is(n *contract.Node, path, want string) bool {
 	if n == nil {
 		return false
 	}
 	got := jsonType(n)
-	if got == want || want == "number" && got == "integer" {
+	_, whole := integerOf(n)
+	if got == want || want == "number" && got == "integer" || want == "integer" && whole {
 		return true
 	}
 	r.found(ruleType, n.Pos(), typeMend(n, want), "%s: must be %s %s, got %s", path, article(want), want, got)
@@ -74,11 +75,11 @@ func typeMend(n *contract.Node, want string) string {
 	return "write " + article(want) + " " + want
 }
 
-// jsonType names the type of a value as JSON Schema does.
+// jsonType names the type of a value as JSON Schema does, and 1.0 a number.
 func jsonType(n *contract.Node) string {
 	switch n.Kind {
 	case contract.NodeNumber:
-		if _, ok := integerOf(n); ok {
+		if _, ok := integerOf(n); ok && !strings.Contains(n.Text, ".") {
 			return "integer"
 		}
 		return "number"

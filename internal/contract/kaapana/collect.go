@@ -47,6 +47,9 @@ func (Contract) Collect(t *task.Task, x *task.Execution, l task.Leftovers) (task
 		}
 	}
 	c.Notes = append(c.Notes, exitNotes(x, was, l.Exit)...)
+	if skipped(l.Exit) {
+		c.Failure = &task.Failure{Reason: task.ReasonExit, Message: "the container exited with code 126, which Kaapana reads as skipped"}
+	}
 	return c, nil
 }
 
@@ -63,9 +66,11 @@ func mountPoints(x *task.Execution) map[string][]string {
 	return points
 }
 
+func skipped(e task.Exit) bool { return e.Code == skipCode && e.Signal == 0 && !e.OOM }
+
 func exitNotes(x *task.Execution, was left, e task.Exit) []string {
 	var notes []string
-	if e.Code == skipCode && e.Signal == 0 && !e.OOM {
+	if skipped(e) {
 		notes = append(notes, "skipped: true (Kaapana reads 126 as skipped)")
 	}
 	if e.OOM && x.Resources.Memory > 0 {

@@ -88,6 +88,9 @@ func (l *loader) readDocument(fsys fs.FS, file string) (doc *document, ok bool) 
 	return d, true
 }
 
+// maxManifest bounds a manifest. One that is longer than 128 KiB cannot even be given to its job.
+const maxManifest = 1 << 20
+
 // parse reads one YAML file that must be a mapping. It looks before it opens: opening a named pipe would wait for a writer.
 func (l *loader) parse(fsys fs.FS, file string) (*contract.Node, []byte, bool) {
 	st, err := fs.Stat(fsys, file)
@@ -97,6 +100,9 @@ func (l *loader) parse(fsys fs.FS, file string) (*contract.Node, []byte, bool) {
 	var data []byte
 	if err == nil {
 		data, err = contract.ReadText(fsys, file)
+	}
+	if len(data) > maxManifest {
+		err = fmt.Errorf("it has %s, more than %s", task.Bytes(len(data)), task.Bytes(maxManifest))
 	}
 	if err != nil {
 		l.found(ruleSyntax, file, contract.At{}, "loading YAML: %v", err).Mend = "make the manifest a readable YAML file"
@@ -225,8 +231,17 @@ func merge(base, over *contract.Node) *contract.Node {
 	return out
 }
 
+// maxFindings bounds what is told about one package: nobody reads more, and a hostile manifest could have a million.
+const maxFindings = 300
+
 // found records a finding of a rule and returns it for filling in Why and Mend, until the next one is recorded.
 func (l *loader) found(rule, file string, at contract.At, what string, args ...any) *task.Finding {
+	if len(l.findings) == maxFindings {
+		if l.more++; severityOf(rule) == task.SeverityError {
+			l.moreErrors++
+		}
+		return &task.Finding{}
+	}
 	r := contract.Report{File: file}
 	r.Add(severityOf(rule), rule, at, "%s", fmt.Sprintf(what, args...))
 	l.findings = append(l.findings, r.Findings...)

@@ -19,7 +19,7 @@ func (l *loader) unknown(n *contract.Node, prefix string, known []string) {
 			continue
 		}
 		add := l.onKey(ruleUnknown, m, "%s: extra inputs are not permitted", show(prefix+m.Key))
-		switch near := contract.Nearest(m.Key, known); {
+		switch near := nearest(m.Key, known); {
 		case near != "":
 			add.Mend = "did you mean " + prefix + near + "?"
 		case prefix == "" && home(m.Key) != "":
@@ -43,6 +43,14 @@ func home(key string) string {
 		return "jobtype_extra"
 	}
 	return ""
+}
+
+// nearest finds the known key that a key is a slip of. Long ones are no slips, and would take long.
+func nearest(key string, known []string) string {
+	if len(key) > 64 {
+		return ""
+	}
+	return contract.Nearest(key, known)
 }
 
 func contains(list []string, s string) bool {

@@ -55,7 +55,7 @@ func (l *loader) jobType(root *contract.Node) jobType {
 	default:
 		add := l.on(ruleJobType, n, "job type %s is not supported, supported are: [%s]", show(name), strings.Join(supportedTypes(), ", "))
 		add.Mend = "package the job with a Dockerfile and docker-proxy:latest"
-		if near := contract.Nearest(name, supportedTypes()); near != "" {
+		if near := nearest(name, supportedTypes()); near != "" {
 			add.Mend = "did you mean " + near + "?"
 		}
 		return jobType{}
@@ -228,7 +228,7 @@ func (l *loader) rewriteRules(n *contract.Node, prefix string) {
 	for _, it := range list.Items {
 		if scalarOf(it) != scalarString || !contains(rewriteRuleNames(), it.Text) {
 			add := l.on(ruleRewrite, it, "%srewrite_rules: %s is not one of %s", prefix, source(it), strings.Join(rewriteRuleNames(), ", "))
-			if near := contract.Nearest(it.Text, rewriteRuleNames()); near != "" {
+			if near := nearest(it.Text, rewriteRuleNames()); near != "" {
 				add.Mend = "did you mean " + near + "?"
 			}
 		}

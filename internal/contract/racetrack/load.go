@@ -28,7 +28,9 @@ type loader struct {
 	legacy   bool
 	m        manifest
 	findings []task.Finding
-	notes    []string
+	// more counts the findings that are not told any more, moreErrors the errors among them.
+	more, moreErrors int
+	notes            []string
 }
 
 // tree is a folder of the package. dir is absolute, "" for what is no folder of this machine.
@@ -127,6 +129,13 @@ func (l *loader) sorted() []task.Finding {
 		}
 		return a.Column - b.Column
 	})
+	if l.more > 0 {
+		last := task.Finding{Rule: ruleUnknown, Severity: task.SeverityWarning, File: l.doc.file, What: fmt.Sprintf("%d more findings, %d of them errors, are not shown", l.more, l.moreErrors), Mend: "mend these first"}
+		if l.moreErrors > 0 {
+			last.Severity = task.SeverityError
+		}
+		l.findings = append(l.findings, last)
+	}
 	return l.findings
 }
 

@@ -50,6 +50,7 @@ func (l *loader) readManifest() {
 	m.email = l.email(root)
 	m.version = l.version(root)
 	m.job = l.jobType(root)
+	l.legacy = l.legacy || m.job.fatman
 	l.extra(root)
 	l.gitFields(root)
 	l.dockerFields(root)
@@ -251,7 +252,7 @@ func (l *loader) unusedKeys(n *contract.Node, prefix string, known []string) {
 		}
 		add := l.onKey(ruleExtraKey, m, "%s: not used by docker-proxy", show(prefix+m.Key))
 		add.Mend = "remove it"
-		if near := contract.Nearest(m.Key, known); near != "" {
+		if near := nearest(m.Key, known); near != "" {
 			add.Mend = "did you mean " + prefix + near + "?"
 		}
 	}

@@ -89,7 +89,7 @@ func valueOf(digits, suffix string) *big.Rat {
 	power := func(base, e int64) *big.Rat {
 		return new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(base), big.NewInt(e), nil))
 	}
-	switch i := strings.Index("punm", suffix); {
+	switch i := strings.Index("pnum", suffix); {
 	case suffix == "":
 		return v
 	case i >= 0: // pico, nano, micro, milli
