@@ -230,7 +230,7 @@ func (b *bencher) dockerCommand(ctx context.Context, args ...string) *exec.Cmd {
 
 // oneRun is a whole run in process: package checked, container made, outputs collected, everything removed.
 func (b *bencher) oneRun(ctx context.Context) (*task.Result, error) {
-	f := jobFlags{network: "none", capabilities: "none"}
+	f := jobFlags{network: "none", capabilities: "default"}
 	res, err := b.app.Dispatcher().Run(ctx, f.job(b.pkg, task.Request{}))
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ digest. The log says of every step whether the cache answered it, and if not, wh
 	c.Flags().StringVar(&f.contract, "contract", "", "take the package for this contract")
 	c.Flags().StringVar(&f.template, "template", "", "which of several uses the package offers")
 	c.Flags().BoolVar(&f.noCache, "no-cache", false, "build every step anew")
-	f.network, f.capabilities = "none", "none"
+	f.network, f.capabilities = "none", "default"
 	return c
 }
 

@@ -35,7 +35,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.ready, "ready-timeout", 0, "how long a server may take to get ready (default 1m)")
 	fs.DurationVar(&f.prepare, "prepare-timeout", 0, "how long building, pulling and staging may take (default 1h)")
 	fs.StringVar(&f.network, "network", "none", "what the container can reach: none, or host (the machine's own network)")
-	fs.StringVar(&f.capabilities, "capabilities", "none", "what root inside may do: none, or default (chown, setuid and the like, inside only)")
+	fs.StringVar(&f.capabilities, "capabilities", "default", "what root inside may do to its own files and processes: default (chown, setuid and the like), or none")
 	fs.BoolVar(&f.noCache, "no-cache", false, "build every step of the image anew")
 }
 

@@ -213,7 +213,7 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 			if err == nil {
 				return x.keep(limit, ctx, p, resp)
 			}
-			if !errors.Is(err, syscall.ECONNREFUSED) {
+			if !notConnected(err) {
 				return x.noAnswer(ctx, p, err)
 			}
 		}
@@ -230,6 +230,12 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 			return x.noAnswer(ctx, ports[0], limit.Err())
 		}
 	}
+}
+
+// notConnected tells whether a request failed before any byte of it was sent, so that it can be made again.
+func notConnected(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial" && errors.Is(err, syscall.ECONNRESET)
 }
 
 // try makes the request once. The caller closes the response's body.

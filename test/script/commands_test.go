@@ -1,13 +1,17 @@
 package script_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -21,6 +25,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"mkzip":     mkzip,
 	"cleared":   cleared,
 	"interrupt": interrupt,
+	"mkimage":   mkimage,
+	"zipfiles":  zipfiles,
 }
 
 // exits CODE COMMAND…: runs a command and checks its exit code; stdout and stderr are kept for the next lines.
@@ -142,3 +148,66 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 
 // exitInterrupted is the documented exit code after an interrupt.
 const exitInterrupted = 130
+
+// mkimage FILE NAME ARCH ENTRY…: writes a docker save archive of one layer, with the machine's busybox as /bin/sh. An ENTRY is
+// NAME=CONTENT, NAME@=TARGET for a symbolic link, NAME!=MAJOR,MINOR for a character device. ARCH may be "-" for this machine's.
+func mkimage(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 3 {
+		ts.Fatalf("usage: mkimage FILE NAME ARCH ENTRY…")
+	}
+	arch := args[2]
+	if arch == "-" {
+		arch = runtime.GOARCH
+	}
+	busybox, err := os.ReadFile("/bin/busybox")
+	ts.Check(err)
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	add := func(w *tar.Writer, h *tar.Header, data []byte) {
+		h.Size = int64(len(data))
+		ts.Check(w.WriteHeader(h))
+		_, err := w.Write(data)
+		ts.Check(err)
+	}
+	add(w, &tar.Header{Name: "bin/sh", Mode: 0o755}, busybox)
+	for _, a := range args[3:] {
+		name, content, _ := strings.Cut(a, "=")
+		h := &tar.Header{Name: strings.TrimRight(name, "@!"), Mode: 0o644}
+		switch {
+		case strings.HasSuffix(name, "@"):
+			h.Typeflag, h.Linkname, content = tar.TypeSymlink, content, ""
+		case strings.HasSuffix(name, "!"):
+			_, err := fmt.Sscanf(content, "%d,%d", &h.Devmajor, &h.Devminor)
+			ts.Check(err)
+			h.Typeflag, content = tar.TypeChar, ""
+		}
+		add(w, h, []byte(content))
+	}
+	ts.Check(w.Close())
+	config := fmt.Sprintf(`{"architecture":%q,"os":"linux","config":{"Entrypoint":["/bin/sh","/inputs/script"]},"rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, arch, sha256.Sum256(layer.Bytes()))
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	out := tar.NewWriter(f)
+	add(out, &tar.Header{Name: "layer.tar", Mode: 0o644}, layer.Bytes())
+	add(out, &tar.Header{Name: "config.json", Mode: 0o644}, []byte(config))
+	add(out, &tar.Header{Name: "manifest.json", Mode: 0o644}, fmt.Appendf(nil, `[{"Config":"config.json","RepoTags":[%q],"Layers":["layer.tar"]}]`, args[1]))
+	ts.Check(out.Close())
+	ts.Check(f.Close())
+}
+
+// zipfiles FILE PATH…: writes a zip archive of files, under their base names.
+func zipfiles(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	z := zip.NewWriter(f)
+	for _, a := range args[1:] {
+		w, err := z.Create(filepath.Base(a))
+		ts.Check(err)
+		data, err := os.ReadFile(ts.MkAbs(a))
+		ts.Check(err)
+		_, err = w.Write(data)
+		ts.Check(err)
+	}
+	ts.Check(z.Close())
+	ts.Check(f.Close())
+}
