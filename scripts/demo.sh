@@ -84,16 +84,16 @@ show 'k nearest neighbours' '0, 1' \
 platform 'Cytomine App Engine: typed parameters as files'
 show 'integer addition' '42' \
   'longshore run examples/cytomine/integer-addition -i a=5 -i b=37 -o OUT'
-show 'an image filter: a PNG and a number out' 'png' \
-  'longshore run examples/cytomine/image-filter -i image=@examples/cytomine/image-filter/example.png -o OUT'
+show 'an image filter: a PNG and a number out' 'coverage' \
+  'longshore run examples/cytomine/image-filter -i image=@examples/cytomine/image-filter/inputs/image -o OUT'
 
 platform 'Kaapana: processing-containers with templates and channels'
 show 'a folder in, a folder out, a choice that must be made' 'Moin' \
   'longshore run examples/kaapana/greeting -i people=@examples/kaapana/greeting/data/people -e WORD=Moin -o OUT'
 show 'the first of two templates; its memory limit follows the size of the masks' 'm.mask' \
   'longshore run examples/kaapana/mask-tools --template grow -i masks=@examples/kaapana/mask-tools/data/masks -e SHAPE=box -o OUT'
-show 'the second, on what the first one wrote' 'area.txt' \
-  "longshore run examples/kaapana/mask-tools --template measure -i masks=@$out/kaapana-mask-tools/grown -o OUT"
+show 'the second, on what the first one wrote' 'count.txt' \
+  "longshore run examples/kaapana/mask-tools --template count -e LABEL=1 -i masks=@$out/kaapana-mask-tools/grown -o OUT"
 
 platform 'iExec: dapps with a consensus file'
 show 'ffmpeg, with the words of its manifest' 'small.avi' \
@@ -106,6 +106,8 @@ show 'the later form: IEXEC_IN, IEXEC_OUT and computed.json' 'computed.json' \
 platform 'Racetrack: jobs built from a repository'
 show 'sum_numbers' '42' \
   "longshore run examples/racetrack/sum_numbers -i numbers='[20, 22]' -o OUT"
+show "today's manifest, with limits and environment; called instead of run" '"total": 42' \
+  "longshore call examples/racetrack/tiny -d '{\"numbers\": [40, 2]}'"
 
 if [ -z "$only" ]; then
   for example in examples/*/*/; do

@@ -206,7 +206,7 @@ func outputLine(o task.OutputResult, out string) string {
 	case o.Type.OnDisk() || o.Size > 2000:
 		return fmt.Sprintf("%s: %s (%s)", o.Name, where, task.Bytes(o.Size))
 	}
-	return fmt.Sprintf("%s = %s", o.Name, printable(plainText(o.Value)))
+	return fmt.Sprintf("%s = %s", o.Name, printable(strings.TrimRight(plainText(o.Value), "\r\n")))
 }
 
 func plainText(v any) string {
