@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
@@ -90,9 +91,33 @@ func (s *Store) Build(ctx context.Context, opts BuildOptions) (*Image, error) {
 		return nil, err
 	}
 	b.rememberBuilt(ctx, before, img)
+	b.noteUnused()
 	b.files.save()
 	opts.Progress.send(Event{Kind: EventImage, Text: img.Name()})
 	return img, nil
+}
+
+// noteUnused tells of build arguments that no ARG instruction takes.
+func (b *builder) noteUnused() {
+	declared := map[string]bool{}
+	for _, e := range b.plan.global {
+		name, _, _ := strings.Cut(e, "=")
+		declared[name] = true
+	}
+	for _, st := range b.plan.stages {
+		for _, c := range st.Commands {
+			if a, ok := c.(*instructions.ArgCommand); ok {
+				for _, kv := range a.Args {
+					declared[kv.Key] = true
+				}
+			}
+		}
+	}
+	for _, name := range sortedKeys(b.opts.Args) {
+		if !declared[name] && !isProxyArg(name) {
+			b.opts.Progress.note("build argument %s was given, but no ARG instruction of %s takes it", name, b.plan.name)
+		}
+	}
 }
 
 // builder is one run of Build.

@@ -652,6 +652,19 @@ func TestBuildAdd(t *testing.T) {
 	}
 }
 
+// A command may leave a link where a mount point's folder was. What lies behind it on this machine must stay.
+func TestBuildCleansUpInsideOnly(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	victim := t.TempDir()
+	os.WriteFile(filepath.Join(victim, "tok"), nil, 0o600)
+	os.Mkdir(filepath.Join(victim, "hosts"), 0o700)
+	mustBuild(t, s, map[string]string{"Dockerfile": "FROM busybox\nRUN rm -r /etc && ln -s " + victim + " /etc && rm -rf /proc && ln -s " + victim + " /proc\n"}, nil)
+	if l := listing(t, victim); l != "hosts 40700 0:0\ntok 100600 0:0 \"\"" {
+		t.Errorf("cleaning up went out of the build: %s", l)
+	}
+}
+
 func TestBuildTimeout(t *testing.T) {
 	s := openStore(t)
 	busybox(t, s)

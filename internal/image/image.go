@@ -365,6 +365,11 @@ func (s *Store) Tag(img *Image, name string) error {
 	if err != nil {
 		return err
 	}
+	done, err := s.use(context.Background()) // a Prune at the same time is short
+	if err != nil {
+		return err
+	}
+	defer done()
 	return s.setRef(r.String(), img.rec.Manifest)
 }
 

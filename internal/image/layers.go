@@ -142,7 +142,13 @@ func (in *intake) run(ctx context.Context, r *bufio.Reader) error {
 		}
 		return nil
 	})
-	defer first.Close()
+	defer func() {
+		// A read that waits for the network ends with its connection.
+		if c, ok := in.src.r.(io.Closer); ok {
+			c.Close()
+		}
+		first.Close()
+	}()
 	tarStream := io.Reader(first)
 	if in.comp != plain {
 		dec, err := decompress(first, in.comp)

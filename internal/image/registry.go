@@ -293,6 +293,9 @@ func registryError(what, host string, err error) error {
 	if errors.As(err, &own) && !transient(err) {
 		return err
 	}
+	if errors.Is(err, remote.ErrSchema1) {
+		return &Error{Kind: KindUnsupported, What: what, Why: "published in a form that registries gave up in 2017 (schema 1)", Hint: "push it again with a newer tool", Err: err}
+	}
 	var dns *net.DNSError
 	var ue *url.Error
 	why := err.Error()

@@ -283,14 +283,13 @@ func (u *upper) snapshot(paths []string) []snapshotEntry {
 func (u *upper) removeArtefacts(before []snapshotEntry) error {
 	for i := len(before) - 1; i >= 0; i-- {
 		e := before[i]
-		file := u.dir + e.path
-		info, err := os.Lstat(file)
-		if err != nil {
+		file, info := u.inUpper(e.path)
+		if info == nil {
 			continue
 		}
 		switch {
 		case e.exists && info.IsDir():
-			if err := u.removeIfUntouched(e.path, file); err != nil {
+			if err := u.removeIfUntouched(e.path, file, info); err != nil {
 				return err
 			}
 		case e.exists:
@@ -308,10 +307,26 @@ func (u *upper) removeArtefacts(before []snapshotEntry) error {
 	return nil
 }
 
-// removeIfUntouched removes an empty folder of the upper that says nothing new about the one below. One that stays gets
-// its old time back if only mount points were made in it; that cannot be told from the command's own doing, so the time
-// is left alone then.
-func (u *upper) removeIfUntouched(p, file string) error {
+// inUpper finds a path in the upper folder itself, or nil. The command may have put a link where a folder was, and that
+// link would lead into this machine: nothing is looked for behind one.
+func (u *upper) inUpper(p string) (string, os.FileInfo) {
+	file := u.dir
+	var info os.FileInfo
+	for _, name := range splitPath(p) {
+		if info != nil && !info.IsDir() {
+			return "", nil
+		}
+		file += "/" + name
+		var err error
+		if info, err = os.Lstat(file); err != nil {
+			return "", nil
+		}
+	}
+	return file, info
+}
+
+// removeIfUntouched removes an empty folder of the upper that says nothing new about the one below.
+func (u *upper) removeIfUntouched(p, file string, now os.FileInfo) error {
 	entries, err := os.ReadDir(file)
 	if err != nil || len(entries) > 0 || isOpaque(file, u.view.opaque) {
 		return err
@@ -319,10 +334,6 @@ func (u *upper) removeIfUntouched(p, file string) error {
 	n, err := u.below.lookup(p, false)
 	if err != nil || !n.isDir() {
 		return nil
-	}
-	now, err := os.Lstat(file)
-	if err != nil {
-		return err
 	}
 	was, is := n.stat(), (&node{info: now}).stat()
 	if was.Mode != is.Mode || was.Uid != is.Uid || was.Gid != is.Gid {

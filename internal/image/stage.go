@@ -76,6 +76,13 @@ func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) (
 	case def.BaseName != scratchImage:
 		st.total++
 		st.step++
+		event := Event{Kind: EventStep, Step: 1, Total: 1 + countSteps(def.Commands), Stage: st.name, Line: placeOf(def.Location, "").line, Text: shortText(def.SourceCode)}
+		if _, err := b.store.Resolve(def.BaseName); err == nil && !b.opts.Pull {
+			event.Cached = true
+		} else {
+			event.Why = "fetched"
+		}
+		b.opts.Progress.send(event)
 		img, err := b.baseImage(ctx, def.BaseName)
 		if err != nil {
 			return nil, err
@@ -92,7 +99,6 @@ func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) (
 		if cfg.Created != nil {
 			st.last = *cfg.Created
 		}
-		b.opts.Progress.send(Event{Kind: EventStep, Step: 1, Total: st.total + countSteps(def.Commands), Stage: st.name, Line: placeOf(def.Location, "").line, Text: shortText(def.SourceCode), Cached: true})
 	}
 	st.env = slices.Clone(st.config.Config.Env)
 	return b.withTriggers(st, def.Commands)

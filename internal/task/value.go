@@ -378,7 +378,7 @@ func fromJSON(t Type, raw json.RawMessage) (Value, error) {
 	}
 	if t.Kind == Array {
 		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) != nil || items == nil {
+		if json.Unmarshal(exploded(t, raw), &items) != nil || items == nil {
 			return Value{}, fmt.Errorf("must be a JSON list of %s", t.Item.Kind)
 		}
 		v := Value{Items: make([]Value, 0, len(items))}
@@ -400,7 +400,7 @@ func fromJSON(t Type, raw json.RawMessage) (Value, error) {
 	}
 	switch {
 	case t.Kind == Geometry && raw[0] == '{':
-		return Value{Text: string(raw)}, nil
+		return Value{Text: compact(raw)}, nil
 	case t.Kind == Boolean && (raw[0] == 't' || raw[0] == 'f'),
 		t.Kind == Integer && strings.ContainsAny(string(raw[:1]), "-0123456789"),
 		t.Kind == Number && strings.ContainsAny(string(raw[:1]), "-0123456789"):

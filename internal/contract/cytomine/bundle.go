@@ -256,6 +256,9 @@ type imageChoice struct {
 	undeclared bool
 }
 
+// seedArchive is the image archive's name on the task page (Cytomine seed, "How to bundle the Task image").
+const seedArchive = "image.tar"
+
 // chooseImage finds the image's archive: the one the descriptor names, then {namespace}-{version}.tar, then image.tar (Cytomine
 // seed), then the only *.tar.
 func (p *pack) chooseImage(d *descriptor) imageChoice {
@@ -264,7 +267,7 @@ func (p *pack) chooseImage(d *descriptor) imageChoice {
 		all = append(slices.Clone(all), p.below(path.Dir(path.Clean(d.imageFile)))...)
 	}
 	c := imageChoice{undeclared: d.imageFile != ""}
-	names := []string{d.imageFile, d.namespace + "-" + d.version + ".tar", "image.tar"}
+	names := []string{d.imageFile, d.namespace + "-" + d.version + ".tar", seedArchive}
 	for i, name := range names {
 		if name == "" || i == 1 && (d.namespace == "" || d.version == "") {
 			continue

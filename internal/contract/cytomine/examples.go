@@ -58,7 +58,7 @@ func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example,
 		ex.Skip = "inputs/ has no " + strings.Join(missing, ", ")
 	}
 	want := filepath.Join(base, exampleOutputs)
-	if list, err := os.ReadDir(want); err == nil && len(list) > 0 {
+	if list, err := os.ReadDir(want); err == nil && len(list) > 0 && isFolder(want) {
 		ex.Check = func(res *task.Result, outDir string) contract.Verdict { return compareRun(t, d, want, res, outDir) }
 	}
 	return []contract.Example{ex}, nil
@@ -268,4 +268,10 @@ func fault(err error) error {
 		return nil
 	}
 	return err
+}
+
+// isFolder tells whether the path itself is a folder. A link is none: a package must not point at folders of this machine.
+func isFolder(name string) bool {
+	st, err := os.Lstat(name)
+	return err == nil && st.IsDir()
 }

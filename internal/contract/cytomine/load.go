@@ -169,17 +169,20 @@ func (l *loader) archive(d *descriptor, c imageChoice) {
 	} else {
 		l.source.Archive = filepath.Join(l.src.Dir, filepath.FromSlash(c.entry.name))
 	}
-	what := map[bool]string{true: "bundle", false: "task folder with image archive"}[l.zip != nil]
-	l.dialect = what
-	switch c.rule {
-	case 2:
+	l.dialect = "task folder with image archive"
+	if l.zip != nil {
+		l.dialect = "bundle"
+	}
+	today := fmt.Sprintf("%s-%s.tar", d.namespace, d.version)
+	switch {
+	case strings.EqualFold(c.entry.name, today):
 		l.dialect += ", today's names"
-	case 3:
+	case strings.EqualFold(c.entry.name, seedArchive):
 		l.dialect += ", seed era (0.1.0)"
 	}
 	l.notes = append(l.notes, c.words(d))
-	if d.namespace != "" && d.version != "" && c.rule != 2 {
-		f := l.image.found(rulePortable, contract.At{}, fmt.Sprintf("name it %s-%s.tar", d.namespace, d.version),
+	if d.namespace != "" && d.version != "" && !strings.EqualFold(c.entry.name, today) {
+		f := l.image.found(rulePortable, contract.At{}, "name it "+today,
 			"%s: works in Longshore; today's App Engine takes the image's name from that of the file", printable(c.entry.name))
 		f.File = c.entry.name
 	}

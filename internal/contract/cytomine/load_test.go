@@ -318,6 +318,7 @@ func TestBundles(t *testing.T) {
 		{"upper case", []member{{name: "Descriptor.YAML", content: base}, tarred("ORG.EXAMPLE.CELLS-1.2.3.TAR")}, "ORG.EXAMPLE.CELLS-1.2.3.TAR", nil},
 		{"named, ignoring case", []member{d(named("/x.tar")), tarred("X.TAR"), tarred("image.tar")}, "X.TAR",
 			[]string{"X.TAR: warning CYT023 X.TAR: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+		{"named as today", []member{d(named("/org.example.cells-1.2.3.tar")), tarred("org.example.cells-1.2.3.tar")}, "org.example.cells-1.2.3.tar", nil},
 		{"named in a folder", []member{d(named("docker/x.tar")), tarred("docker/x.tar"), tarred("image.tar")}, "docker/x.tar",
 			[]string{"docker/x.tar: warning CYT023 docker/x.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
 		{"another one", []member{d(named("/x.tar")), tarred("y-2.tar")}, "y-2.tar", []string{

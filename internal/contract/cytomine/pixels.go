@@ -7,7 +7,6 @@ import (
 	"errors"
 	"image/jpeg"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -234,10 +233,4 @@ func lookInto(f *zip.File) (picture, bool) {
 		return picture{}, false
 	}
 	return look(bytes.NewReader(head), int64(len(head))), true
-}
-
-// isFolder tells whether the path is a folder.
-func isFolder(name string) bool {
-	st, err := os.Stat(name)
-	return err == nil && st.Mode()&fs.ModeType == fs.ModeDir
 }

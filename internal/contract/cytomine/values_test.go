@@ -503,3 +503,27 @@ func TestBound(t *testing.T) {
 		}
 	}
 }
+
+func TestGeometryCollections(t *testing.T) {
+	tk := typed(t, "{id: array, min_size: 2, max_size: 2, subtype: geometry}")
+	point, line := `{"type":"Point","coordinates":[1,2]}`, `{"type":"LineString","coordinates":[[1,2],[3,4]]}`
+	want := []task.File{{Path: "n/array.yml", Text: "size: 2"}, {Path: "n/0", Text: point}, {Path: "n/1", Text: line}}
+	features := `{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": ` + point + `}, {"type": "Feature", "geometry": ` + line + `, "properties": {}}]}`
+	for _, text := range []string{"[" + point + ", " + line + "]", `{"type": "GeometryCollection", "geometries": [ ` + point + ", " + line + "]}", features} {
+		x, err := prepared(t, tk, task.GivenText(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if diff := cmp.Diff(want, x.Mounts[0].Files); diff != "" {
+			t.Error(diff)
+		}
+	}
+	quoted, err := prepared(t, tk, task.Given{JSON: []byte(fmt.Sprintf("%q", features))})
+	if err != nil || len(quoted.Mounts[0].Files) != 3 {
+		t.Errorf("got %v, %v", quoted, err)
+	}
+	if _, err := prepared(t, tk, task.GivenText(`{"type": "FeatureCollection", "features": [{}, {}]}`)); err == nil {
+		t.Error("features without geometry are accepted")
+	}
+}
