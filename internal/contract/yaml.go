@@ -24,10 +24,11 @@ func ParseYAML(data []byte) (*Node, error) {
 	if !utf8.Valid(data) {
 		return nil, &SyntaxError{Line: 1, Column: 1, Reason: "the file is not UTF-8 text", Mend: "save it as UTF-8"}
 	}
-	if err := yamlGuard(data); err != nil {
+	tokens, err := yamlTokens(data)
+	if err != nil {
 		return nil, err
 	}
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, yamlError(data, err)
 	}

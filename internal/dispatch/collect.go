@@ -148,7 +148,7 @@ func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []stri
 		if err := own(root, name); err != nil {
 			return err
 		}
-		if err := root.Chmod(name, 0o755); err != nil {
+		if err := tolerate(root.Chmod(name, 0o755)); err != nil {
 			return err
 		}
 		d, err := root.Open(name)
@@ -198,6 +198,10 @@ func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []stri
 		if e, ok := err.(*task.Error); ok {
 			return nil, e
 		}
+		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			return nil, task.Errorf(task.ReasonOutput, "another user of the container keeps an output in %s to itself: %w", m.Target, err).
+				WithHint("let the program make it readable for others, or run Longshore as root")
+		}
 		return nil, task.Errorf(task.ReasonEngine, "cannot read what the container left in %s: %w", m.Target, err)
 	}
 	if len(bad) > 0 {
@@ -232,7 +236,16 @@ func own(root *os.Root, name string) error {
 	if s, ok := st.Sys().(*syscall.Stat_t); ok && int(s.Uid) == uid && int(s.Gid) == gid {
 		return nil
 	}
-	return root.Lchown(name, uid, gid)
+	return tolerate(root.Lchown(name, uid, gid))
+}
+
+// tolerate accepts that the files of a container's other users cannot be changed without root; they are then copied, if they
+// can be read, when they are published.
+func tolerate(err error) error {
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		return nil
+	}
+	return err
 }
 
 // safeMode lets everybody read a file, keeps its execute bits and takes off setuid, setgid and sticky.
@@ -245,7 +258,7 @@ func safeMode(root *os.Root, name string) error {
 	if st.Mode() == want {
 		return nil
 	}
-	return root.Chmod(name, want)
+	return tolerate(root.Chmod(name, want))
 }
 
 // maxInlineValue bounds a value that is read from its file into result.json: 1 MiB.

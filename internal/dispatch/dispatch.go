@@ -378,7 +378,14 @@ func (r *run) removeFolder() {
 	if r.dir == "" {
 		return
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
+	err := os.RemoveAll(r.dir)
+	if f, ok := r.d.Engine.(engine.FolderRemover); ok && err != nil {
+		// Some of it belongs to users of the container that the caller is not.
+		clean, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = f.RemoveFolder(clean, r.dir)
+	}
+	if err != nil {
 		r.warn("the run's folder could not be removed: %v; `longshore doctor --fix` removes leftovers", err)
 	}
 	r.dir = ""

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -147,13 +148,26 @@ func insideAnother(paths []string, i int) bool {
 	return false
 }
 
-// moveTree moves a file or folder, by copying when it lies on another file system.
+// moveTree moves a file or folder, by copying when it lies on another file system, or belongs to a user of the container's that
+// the caller cannot act for.
 func moveTree(from, to string) error {
-	err := os.Rename(from, to)
-	if err == nil || !errors.Is(err, unix.EXDEV) {
-		return err
+	if !foreign(from) {
+		err := os.Rename(from, to)
+		if err == nil || !errors.Is(err, unix.EXDEV) {
+			return err
+		}
 	}
 	return copyAny(from, to)
+}
+
+// foreign tells whether something belongs to another user.
+func foreign(path string) bool {
+	st, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	s, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) != os.Geteuid()
 }
 
 func copyAny(from, to string) error {

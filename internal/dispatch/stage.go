@@ -58,7 +58,7 @@ func (r *run) stageMount(ctx context.Context, i int, m task.Mount) (dir string, 
 	if dir, err = r.private(fmt.Sprintf("mount-%d", i), mode); err != nil {
 		return "", nil, err
 	}
-	if !m.ReadOnly {
+	if !m.ReadOnly && !m.Discard {
 		r.staged[m.Name] = dir
 	}
 	root, err := os.OpenRoot(dir)

@@ -177,6 +177,9 @@ type Mount struct {
 	// the mount is a fresh folder filled with Files.
 	Source string `json:"source,omitempty"`
 	Files  []File `json:"files,omitempty"`
+	// Discard tells of a writable mount that what the container leaves in it is of no interest: inputs that a program may
+	// change as it likes.
+	Discard bool `json:"discard,omitempty"`
 	// Links says what becomes of symbolic links that the container leaves in a writable mount.
 	Links LinkPolicy `json:"links,omitempty"`
 	// AlsoAt are further targets showing the same folder.

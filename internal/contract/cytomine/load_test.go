@@ -616,7 +616,7 @@ func TestCheckImage(t *testing.T) {
 }
 
 func TestScaffold(t *testing.T) {
-	for _, name := range []string{"My task", "123", "true", "a/b.c", strings.Repeat("long ", 20)} {
+	for _, name := range []string{"My task", "123", "true", "s", "a/b.c", strings.Repeat("long ", 20)} {
 		files, err := cytomine.New().Scaffold(name)
 		if err != nil {
 			t.Fatal(err)

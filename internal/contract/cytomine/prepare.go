@@ -51,7 +51,7 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 	kept, _ := json.Marshal(progress{Sizes: s.sizes}) // plain data always encodes
 	return &task.Execution{
 		Mounts: []task.Mount{
-			{Name: inputMount, Target: d.InputFolder, ReadOnly: true, Files: s.files},
+			{Name: inputMount, Target: d.InputFolder, Discard: true, Files: s.files},
 			{Name: outputMount, Target: d.OutputFolder},
 		},
 		Resources: contract.ResourcesOf(t, v),

@@ -10,8 +10,11 @@ import (
 // one local test.
 func (Contract) Scaffold(name string) (map[string]string, error) {
 	title := scaffoldTitle(name)
-	if len(title) < 3 {
+	switch {
+	case title == "":
 		return nil, task.Errorf(task.CodeUsage, "a task's name has 3 to 30 letters, digits, blanks, \"_\" and \"-\", found %s", quote(name))
+	case len(title) < 3:
+		title += " task"
 	}
 	short := slug(title)
 	if short == "" {

@@ -422,7 +422,7 @@ func TestPrepare(t *testing.T) {
 	file := filepath.Join(dir, "a.bin")
 	want := &task.Execution{
 		Mounts: []task.Mount{
-			{Name: "inputs", Target: "/data/in", ReadOnly: true, Files: []task.File{
+			{Name: "inputs", Target: "/data/in", Discard: true, Files: []task.File{
 				{Path: "n", Text: "5"}, {Path: "d", Text: "1.50"}, {Path: "x", Text: "nan"}, {Path: "s", Text: " a\nb \n"}, {Path: "f", Source: file},
 				{Path: "m/array.yml", Text: "size: 2"},
 				{Path: "m/0/array.yml", Text: "size: 2"}, {Path: "m/0/0", Text: "1"}, {Path: "m/0/1", Text: "2"},
