@@ -62,7 +62,7 @@ func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, er
 func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (*image.Image, error) {
 	opts := image.BuildOptions{
 		Context: src.Context, Dockerfile: src.Dockerfile, Tags: append([]string{src.Name}, src.Aliases...),
-		Network: true, NoCache: a.cfg.NoCache, Progress: a.cfg.Progress, Runner: &buildRunner{engine: a.engine},
+		Args: src.Args, Network: true, NoCache: a.cfg.NoCache, Progress: a.cfg.Progress, Runner: &buildRunner{engine: a.engine},
 	}
 	if img, err := store.Unchanged(ctx, opts); img != nil || err != nil {
 		return img, err

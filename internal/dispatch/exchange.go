@@ -1,11 +1,12 @@
 package dispatch
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -234,12 +235,73 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 
 // notConnected tells whether a request failed before any byte of it was sent, so that it can be made again.
 func notConnected(err error) bool {
-	var op *net.OpError
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial" && errors.Is(err, syscall.ECONNRESET)
+	d, ok := errors.AsType[*dialError](err)
+	return ok && (errors.Is(d, syscall.ECONNREFUSED) || errors.Is(d, syscall.ECONNRESET))
 }
 
-// try makes the request once. The caller closes the response's body.
+// dialError is a connection that did not come about.
+type dialError struct{ error }
+
+func (d *dialError) Unwrap() error { return d.error }
+
+// maxHeader bounds the head of an answer: 1 MiB.
+const maxHeader = 1 << 20
+
+// try makes the request once, on a connection of its own. The caller closes the response's body. It does without the standard
+// client's pool, which takes an answer that comes before the request is written, as simple servers give it, for a fault.
 func (x *exchange) try(ctx context.Context, p task.Port) (*http.Response, error) {
+	req, err := x.newRequest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := x.dialer.Dial(ctx, *x.handle, p.Number)
+	if err != nil {
+		req.Body.Close()
+		return nil, &dialError{err}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if conn.SetDeadline(time.Unix(1, 0)) != nil {
+			conn.Close()
+		}
+	})
+	sent := make(chan error, 1)
+	go func() { sent <- req.Write(conn) }() // beside reading: an answer may come before all of a large body is taken
+	head := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReader(head)
+	for {
+		resp, err := http.ReadResponse(r, req)
+		if err != nil {
+			stop()
+			conn.Close()
+			if werr := <-sent; errors.Is(err, io.ErrUnexpectedEOF) && werr != nil {
+				err = werr
+			}
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, err
+		}
+		if resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+			continue // "100 Continue" and its like come before the answer
+		}
+		head.N = math.MaxInt64
+		resp.Body = &answerBody{resp.Body, func() { stop(); conn.Close(); <-sent }}
+		return resp, nil
+	}
+}
+
+// answerBody closes the connection with the body.
+type answerBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b *answerBody) Close() error {
+	b.done() // first: closing the body would read what is left of it
+	return nil
+}
+
+func (x *exchange) newRequest(ctx context.Context, p task.Port) (*http.Request, error) {
 	h := x.exec.HTTP
 	var body io.Reader = strings.NewReader(h.Body.Text)
 	length := int64(len(h.Body.Text))
@@ -259,21 +321,16 @@ func (x *exchange) try(ctx context.Context, p task.Port) (*http.Response, error)
 	if err != nil {
 		return nil, err
 	}
-	req.ContentLength = length
+	req.ContentLength, req.Close = length, true
 	if length == 0 {
+		req.Body.Close()
 		req.Body = http.NoBody
 	}
 	if h.ContentType != "" {
 		req.Header.Set("Content-Type", h.ContentType)
 	}
 	req.Header.Set("User-Agent", "longshore")
-	transport := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 1 << 20,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return x.dialer.Dial(ctx, *x.handle, p.Number)
-		},
-	}
-	return transport.RoundTrip(req) // no redirects: the answer is the server's own
+	return req, nil
 }
 
 // keep writes the answer to a file.

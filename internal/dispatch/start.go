@@ -18,7 +18,7 @@ func (r *run) applyPolicy() error {
 		x.CPU = d.CPU
 	}
 	if x.Memory == 0 {
-		x.Memory = d.Memory
+		x.Memory = max(d.Memory, x.MinMemory)
 	}
 	if x.Disk == 0 {
 		x.Disk = d.Disk

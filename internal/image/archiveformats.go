@@ -66,13 +66,6 @@ type ociDescriptor struct {
 	} `json:"platform"`
 }
 
-func (d ociDescriptor) platform() Platform {
-	if d.Platform == nil {
-		return Platform{}
-	}
-	return Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}
-}
-
 // attestation tells whether a manifest is not an image but says something about one, as BuildKit writes them.
 func (d ociDescriptor) attestation() bool {
 	return d.Annotations["vnd.docker.reference.type"] != "" || (d.Platform != nil && d.Platform.OS == "unknown") || d.ArtifactType != ""

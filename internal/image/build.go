@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
 // BuildOptions say what to build and how. Context or DockerfileContent is required; Runner is when a RUN is to be run.
@@ -81,6 +80,9 @@ func (s *Store) Build(ctx context.Context, opts BuildOptions) (*Image, error) {
 	before, err := b.fingerprintFiles(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range b.plan.warnings {
+		opts.Progress.note("%s", w)
 	}
 	st, err := b.stage(ctx, target)
 	if err != nil {
@@ -365,12 +367,6 @@ func (b *builder) record(st *state, by string, empty bool) {
 // fail puts an error at a place in the Dockerfile, unless it has one.
 func (b *builder) fail(at place, err error) error {
 	return b.plan.fail(at, err)
-}
-
-// expand replaces variables in a word, as Docker does.
-func (b *builder) expand(st *state, word string) (string, error) {
-	out, _, err := shell.NewLex(b.plan.escape).ProcessWord(word, shell.EnvsFromSlice(st.env))
-	return out, err
 }
 
 // setEnv sets a variable in a NAME=VALUE list, in place if it is there.

@@ -65,6 +65,7 @@ func (b *builder) step(ctx context.Context, st *state, c instructions.Command, t
 	rec, hit := b.cached(key)
 	if hit && !b.opts.NoCache {
 		event.Cached = true
+		b.touch(key)
 		b.opts.Progress.send(event)
 		b.rememberSlot(slot, in)
 		return b.apply(st, history, rec)
@@ -111,6 +112,12 @@ func (b *builder) cached(key string) (stepRecord, bool) {
 		return rec, false
 	}
 	return rec, rec.Diff == "" || b.store.hasLayer(rec.Diff)
+}
+
+// touch notes that a cache entry is in use, so that Prune tells it from a forgotten one. Failing to does not matter.
+func (b *builder) touch(key string) {
+	now := b.store.cfg.Now()
+	os.Chtimes(b.store.path(dirSteps, key), now, now)
 }
 
 // seal makes the layer and remembers the step. A step that made the same of the same before keeps its first time, so

@@ -239,11 +239,3 @@ func cloneAttributes(n *node, to string) error {
 	ts := []unix.Timespec{unix.Timespec(st.Mtim), unix.Timespec(st.Mtim)}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, to, ts, unix.AT_SYMLINK_NOFOLLOW)
 }
-
-// wants tells an error when an image is not for the platform asked for.
-func (s *Store) wants(what string, facts Facts, want Platform) error {
-	if facts.Platform.runs(want) {
-		return nil
-	}
-	return wrongArchitecture(what, facts.Platform, want)
-}

@@ -24,6 +24,8 @@ type dockerfile struct {
 	global []string
 	// buildArgs are the caller's.
 	buildArgs map[string]string
+	// warnings are the parser's.
+	warnings []string
 }
 
 // place is where an instruction stands.
@@ -60,6 +62,13 @@ func parseDockerfile(name string, text []byte, platform Platform, args map[strin
 		return nil, d.parseError(err)
 	}
 	d.escape = result.EscapeToken
+	for _, w := range result.Warnings {
+		line := 0
+		if w.Location != nil {
+			line = w.Location.Start.Line
+		}
+		d.warnings = append(d.warnings, fmt.Sprintf("%s:%d: %s", name, line, w.Short))
+	}
 	stages, global, err := instructions.Parse(result.AST, nil)
 	if err != nil {
 		return nil, d.parseError(err)

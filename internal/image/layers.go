@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,6 +71,7 @@ type layerSource struct {
 	blob, diff Digest
 	// size is the length of the stream in bytes for progress, 0 when unknown.
 	size     int64
+	budget   *atomic.Int64
 	progress Progress
 }
 
@@ -193,7 +195,7 @@ func (in *intake) unpack(ctx context.Context, r io.Reader) (err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return in.store.storeError(err)
 	}
-	u := &unpacker{layer: in.src.name, opaque: in.store.opaqueXattr, limits: in.store.limits, moved: in.tmp.join("moved")}
+	u := &unpacker{layer: in.src.name, opaque: in.store.opaqueXattr, limits: in.store.limits, budget: in.src.budget, moved: in.tmp.join("moved")}
 	if in.comp == plain {
 		if u.split, err = newSplitWriter(in.tmp.join("split")); err != nil {
 			return in.store.storeError(err)

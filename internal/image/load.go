@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -214,6 +215,7 @@ func (s *Store) loadImages(ctx context.Context, a *archive, opts LoadOptions, op
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	var mu sync.Mutex
 	started := map[string]bool{}
+	budget := s.limits.budget()
 	for _, img := range images {
 		for _, l := range img.layers {
 			if started[l.entry] {
@@ -221,7 +223,7 @@ func (s *Store) loadImages(ctx context.Context, a *archive, opts LoadOptions, op
 			}
 			started[l.entry] = true
 			g.Go(func() error {
-				info, err := s.ensureLayer(gctx, a.what+", layer "+l.entry, l, opts.Progress, open)
+				info, err := s.ensureLayer(gctx, a.what+", layer "+l.entry, l, budget, opts.Progress, open)
 				mu.Lock()
 				a.layers[l.entry] = info
 				mu.Unlock()
@@ -236,7 +238,7 @@ func (s *Store) loadImages(ctx context.Context, a *archive, opts LoadOptions, op
 }
 
 // ensureLayer ingests a layer unless it is in the store. Processes that want the same one wait for each other.
-func (s *Store) ensureLayer(ctx context.Context, what string, l archiveLayer, p Progress, open func(archiveLayer) (io.ReadCloser, int64, error)) (layerInfo, error) {
+func (s *Store) ensureLayer(ctx context.Context, what string, l archiveLayer, budget *atomic.Int64, p Progress, open func(archiveLayer) (io.ReadCloser, int64, error)) (layerInfo, error) {
 	if info, ok := s.knownLayer(l); ok {
 		return info, nil
 	}
@@ -253,7 +255,7 @@ func (s *Store) ensureLayer(ctx context.Context, what string, l archiveLayer, p 
 		return layerInfo{}, err
 	}
 	defer r.Close()
-	return s.ingest(ctx, layerSource{name: what, r: r, blob: l.blob, diff: l.diff, size: size, progress: p})
+	return s.ingest(ctx, layerSource{name: what, r: r, blob: l.blob, diff: l.diff, size: size, budget: budget, progress: p})
 }
 
 // lockLayer waits until nobody else brings this layer into the store.
@@ -354,6 +356,7 @@ func (s *Store) loadStream(ctx context.Context, r io.Reader, opts LoadOptions) (
 	}
 	a := newArchive(opts.What)
 	var total int64
+	budget := s.limits.budget()
 	err = a.scan(ctx, contextReader{ctx, stream}, func(name string, hdr *tar.Header, head []byte, r io.Reader) error {
 		if !isTar(head) && sniff(head) == plain {
 			return nil // a VERSION file and the like
@@ -361,7 +364,7 @@ func (s *Store) loadStream(ctx context.Context, r io.Reader, opts LoadOptions) (
 		if total += hdr.Size; total > s.limits.Bytes {
 			return &Error{Kind: KindLimit, What: opts.What, Why: "unpacks to more than " + sizeText(s.limits.Bytes), Hint: "raise the store's limits if the image can be trusted"}
 		}
-		return s.streamLayer(ctx, a, name, hdr.Size, io.MultiReader(bytes.NewReader(head), r), opts)
+		return s.streamLayer(ctx, a, name, hdr.Size, io.MultiReader(bytes.NewReader(head), r), budget, opts)
 	})
 	if err != nil {
 		return nil, err
@@ -377,7 +380,7 @@ func (s *Store) loadStream(ctx context.Context, r io.Reader, opts LoadOptions) (
 }
 
 // streamLayer ingests one entry of a stream. A content address in its name saves the work when the layer is there.
-func (s *Store) streamLayer(ctx context.Context, a *archive, name string, size int64, r io.Reader, opts LoadOptions) error {
+func (s *Store) streamLayer(ctx context.Context, a *archive, name string, size int64, r io.Reader, budget *atomic.Int64, opts LoadOptions) error {
 	if hex, ok := strings.CutPrefix(name, "blobs/sha256/"); ok {
 		blob := Digest(digestPrefix + hex)
 		if diff, ok := s.diffOf(blob); ok {
@@ -385,11 +388,11 @@ func (s *Store) streamLayer(ctx context.Context, a *archive, name string, size i
 			return nil
 		}
 	}
-	info, err := s.ingest(ctx, layerSource{name: a.what + ", layer " + name, r: r, size: size, progress: opts.Progress})
+	info, err := s.ingest(ctx, layerSource{name: a.what + ", layer " + name, r: r, size: size, budget: budget, progress: opts.Progress})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case KindOf(err) == KindStore:
+	case KindOf(err) == KindStore, KindOf(err) == KindLimit:
 		return err
 	case err != nil:
 		a.failed[name] = err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,8 @@ type PruneOptions struct {
 	Untagged bool
 	// BuildCache drops the layer cache of builds, with the layers only it needs, and the folders of cache mounts.
 	BuildCache bool
+	// CacheUnused, when not zero, drops what the layer cache has not used for so long.
+	CacheUnused time.Duration
 	// Keep are manifest digests of images that must stay whatever their names, because containers use them.
 	Keep []Digest
 }
@@ -25,7 +28,7 @@ type PruneOptions struct {
 // Pruned tells what Prune removed.
 type Pruned struct {
 	Images, Layers, Blobs, Leftovers int
-	// Bytes is the disk space given back, nearly.
+	// Bytes is the disk space given back, nearly. Leftovers counts cache entries and what crashed processes left.
 	Bytes int64
 }
 
@@ -42,6 +45,11 @@ func (s *Store) Prune(ctx context.Context, opts PruneOptions) (Pruned, error) {
 	if opts.BuildCache {
 		for _, d := range []string{dirSteps, dirSlots, dirFiles, dirResults, dirBuilt, dirCacheMount} {
 			p.clear(s.path(d))
+		}
+	}
+	if opts.CacheUnused > 0 {
+		for _, d := range []string{dirSteps, dirSlots, dirFiles, dirResults, dirBuilt} {
+			p.clearOld(s.path(d), s.cfg.Now().Add(-opts.CacheUnused))
 		}
 	}
 	p.clear(s.path(dirTmp))
@@ -100,6 +108,17 @@ func (p *pruner) clear(dir string) {
 			p.out.Leftovers++
 		}
 		f.Close()
+	}
+}
+
+// clearOld removes the files of a folder that have not been used since.
+func (p *pruner) clearOld(dir string, since time.Time) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().Before(since) {
+			p.remove(filepath.Join(dir, e.Name()))
+			p.out.Leftovers++
+		}
 	}
 }
 

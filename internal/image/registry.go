@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -89,7 +90,7 @@ func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (*Image,
 	if err != nil {
 		return nil, registryError(what, r.Registry, err)
 	}
-	p := &puller{store: s, what: what, host: r.Registry, opts: opts}
+	p := &puller{store: s, what: what, host: r.Registry, opts: opts, budget: s.limits.budget()}
 	out, err := p.fetch(ctx, img)
 	if err != nil {
 		return nil, err
@@ -194,6 +195,8 @@ type puller struct {
 	what  string
 	host  string
 	opts  PullOptions
+	// budget is what the image's layers may unpack to together.
+	budget *atomic.Int64
 }
 
 func (p *puller) fetch(ctx context.Context, img v1.Image) (*Image, error) {
@@ -258,7 +261,7 @@ func (p *puller) layer(ctx context.Context, img v1.Image, d v1.Descriptor, diff 
 	var err error
 	for range attempts {
 		var info layerInfo
-		info, err = p.store.ensureLayer(ctx, p.what+", layer "+want.blob.Short(), want, p.opts.Progress, open)
+		info, err = p.store.ensureLayer(ctx, p.what+", layer "+want.blob.Short(), want, p.budget, p.opts.Progress, open)
 		if err == nil {
 			return info, nil
 		}

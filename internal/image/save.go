@@ -18,9 +18,9 @@ type ArchiveFormat string
 // The formats.
 const (
 	// DockerArchive is what docker save writes and every Docker can load: the default.
-	DockerArchive ArchiveFormat = "docker"
+	DockerArchive ArchiveFormat = "docker-archive"
 	// OCIArchive is an OCI image layout in a tar archive. It keeps the manifests, and so the digests.
-	OCIArchive ArchiveFormat = "oci"
+	OCIArchive ArchiveFormat = "oci-archive"
 )
 
 // SaveOptions say how images are written.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -40,11 +41,11 @@ type Config struct {
 	Sync bool
 }
 
-// Limits bound one layer. A zero field means that of DefaultLimits.
+// Limits bound what comes in. A zero field means that of DefaultLimits.
 type Limits struct {
-	// Bytes is the most a layer may unpack to, in bytes.
+	// Bytes is the most that one archive, or one pulled image, may unpack to, in bytes.
 	Bytes int64
-	// Entries is the most files, folders and links a layer may have.
+	// Entries is the most files, folders and links that one layer may have.
 	Entries int64
 	// Ratio is the most a compressed layer may grow by, once it has grown beyond 1 GiB.
 	Ratio int64
@@ -52,6 +53,13 @@ type Limits struct {
 
 // DefaultLimits returns the limits that hold unless Config says otherwise: 64 GiB, 2 million entries, ratio 500.
 func DefaultLimits() Limits { return Limits{Bytes: 64 << 30, Entries: 2_000_000, Ratio: 500} }
+
+// budget is the Bytes that are left to unpack, to be shared by layers that come together.
+func (l Limits) budget() *atomic.Int64 {
+	b := &atomic.Int64{}
+	b.Store(l.Bytes)
+	return b
+}
 
 // Store is a local image store. It is safe for concurrent use, also by several processes.
 type Store struct {

@@ -225,6 +225,34 @@ func TestPruneWaitsForUsers(t *testing.T) {
 	}
 }
 
+func TestPruneOldCache(t *testing.T) {
+	now := time.Now()
+	s, err := image.Open(image.Config{Dir: t.TempDir(), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	busybox(t, s)
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for i, d := range dirs {
+		write(t, d, map[string]string{"Dockerfile": "FROM busybox\nRUN echo " + strings.Repeat("x", i+1) + " > /x\n"})
+		if _, _, err := buildIn(t, s, d, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(48 * time.Hour)
+	if _, _, err := buildIn(t, s, dirs[0], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prune(context.Background(), image.PruneOptions{CacheUnused: 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"RUN CACHED", "RUN: first build"} {
+		if _, st, err := buildIn(t, s, dirs[i], nil); err != nil || st.lines[1] != want {
+			t.Error(st.lines, err)
+		}
+	}
+}
+
 type runnerFunc func()
 
 func (f runnerFunc) Run(context.Context, image.RunSpec) (image.RunResult, error) {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +36,9 @@ type unpacker struct {
 	root   int
 	opaque string
 	limits Limits
-	split  *splitWriter // nil: do not write one
-	moved  string       // folder for entries that later ones replace
+	budget *atomic.Int64 // bytes that may still be unpacked, shared with other layers; nil: limits.Bytes for this one
+	split  *splitWriter  // nil: do not write one
+	moved  string        // folder for entries that later ones replace
 	// noWhiteouts refuses entries that would delete what lies below: an archive that ADD unpacks is not a layer.
 	noWhiteouts bool
 	stats       unpackStats
@@ -78,6 +80,9 @@ func (u *unpacker) unpack(ctx context.Context, r io.Reader, dir string) (err err
 	u.implied, u.hidden = map[string]bool{}, map[string]bool{}
 	u.buf = make([]byte, pumpChunk)
 	u.euid = os.Geteuid()
+	if u.budget == nil {
+		u.budget = u.limits.budget()
+	}
 
 	tap := &splitTap{r: r, split: u.split}
 	tr := tar.NewReader(tap)
@@ -266,7 +271,7 @@ func (u *unpacker) makeDir(hdr *tar.Header, base, full string, wasHidden bool) e
 }
 
 func (u *unpacker) makeFile(tr *tar.Reader, hdr *tar.Header, tap *splitTap, base, full string) error {
-	if hdr.Size < 0 || u.stats.Bytes+hdr.Size > u.limits.Bytes {
+	if hdr.Size < 0 || u.budget.Add(-hdr.Size) < 0 {
 		return u.limit("unpacks to more than " + sizeText(u.limits.Bytes))
 	}
 	u.stats.Bytes += hdr.Size

@@ -172,7 +172,7 @@ func (l *loader) extend(fsys fs.FS, extends *contract.Node) bool {
 	own(l.doc.other, base, file)
 	l.doc.root = merge(base, without(l.doc.root, "extends"))
 	l.doc.text = string(l.doc.root.JSON()) + "\n" // JSON is YAML
-	l.note("manifest: %s merged over %s", l.doc.file, file)
+	l.note("manifest: %s merged over %s", show(l.doc.file), show(file))
 	return true
 }
 

@@ -239,7 +239,7 @@ func (l *loader) places() []place {
 		}
 	}
 	list := []place{workspace}
-	for _, p := range []place{{l.pkg, "the manifest's folder"}, {l.repo, "the root of the repository, as the seed document says"}} {
+	for _, p := range []place{{l.pkg, "the manifest's folder"}, {l.repo, "the root of the repository (seed document)"}} {
 		if !slices.ContainsFunc(list, func(q place) bool { return q.dir == p.dir }) {
 			list = append(list, p)
 		}
@@ -275,7 +275,7 @@ func (l *loader) image(name string) task.ImageSource {
 			continue
 		}
 		src.Context, src.Dockerfile = p.dir, file
-		l.note("build: %s, with %s as build context", file, l.contextWords(p))
+		l.note("build: %s, with %s as build context", show(file), l.contextWords(p))
 		l.otherFile(file, p, places[i+1:])
 		l.recipe(p.tree, file, l.packagePath(p, file))
 		return src

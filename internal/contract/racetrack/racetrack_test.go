@@ -453,7 +453,7 @@ func TestGitContext(t *testing.T) {
 		{"seed", files{"job.yaml": manifest("svc"), "svc/x": "", "Dockerfile": "FROM busybox"}, "", nil, ".", "build: Dockerfile, with the manifest's folder as build context"},
 		{"manifest below", files{"svc/job.yaml": manifest("svc"), "svc/Dockerfile": "FROM busybox"}, "svc", nil, "svc", "build: Dockerfile, with the folder svc (git.directory) as build context"},
 		{"manifest below, no directory", files{"svc/job.yaml": base, "svc/Dockerfile": "FROM busybox", "Dockerfile": "FROM busybox"}, "svc", nil, "svc", "build: Dockerfile, with the manifest's folder as build context"},
-		{"manifest below, seed", files{"svc/job.yaml": manifest("svc"), "Dockerfile": "FROM busybox\nCOPY svc /svc\n"}, "svc", nil, ".", "build: Dockerfile, with the root of the repository, as the seed document says as build context"},
+		{"manifest below, seed", files{"svc/job.yaml": manifest("svc"), "Dockerfile": "FROM busybox\nCOPY svc /svc\n"}, "svc", nil, ".", "build: Dockerfile, with the root of the repository (seed document) as build context"},
 		{"missing", files{"job.yaml": manifest("svc"), "Dockerfile": "FROM busybox"}, "", []string{"e G3 job.yaml:5:14 can't find workspace subdirectory: svc"}, ".", ""},
 		{"link", files{"job.yaml": manifest("svc"), "svc": "-> /etc", "Dockerfile": "FROM busybox"}, "", []string{`e G3 job.yaml:5:14 git.directory: "svc" leaves the repository`}, ".", ""},
 		{"secrets", files{"job.yaml": base + "secret_runtime_env_file: .env", "Dockerfile": "FROM busybox"}, "", []string{"w S1 job.yaml:6:26 secret env file doesn't exist: .env"}, ".", ""},

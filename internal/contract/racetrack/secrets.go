@@ -120,7 +120,7 @@ func (l *loader) secrets(d *detail) {
 	}
 	if len(problems) == 0 && l.pkg.dir != "" {
 		d.SecretFile, d.SecretDir = clean, l.pkg.dir
-		l.note("secrets: %d variables from %s", len(vars), clean)
+		l.note("secrets: %d variables from %s", len(vars), show(clean))
 	}
 }
 

@@ -120,6 +120,22 @@ func dialLoopback(ctx context.Context, port int) (net.Conn, error) {
 // ownNetwork is the network namespace of this process.
 var ownNetwork = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/ns/net") })
 
+// enter moves the calling thread into a network namespace. The container's end closes ns, also while it is used here.
+func enter(ns *os.File) error {
+	raw, err := ns.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("sandbox: the container has ended: %w", syscall.ECONNREFUSED)
+	}
+	var entered error
+	if err := raw.Control(func(fd uintptr) { entered = unix.Setns(int(fd), unix.CLONE_NEWNET) }); err != nil {
+		return fmt.Errorf("sandbox: the container has ended: %w", syscall.ECONNREFUSED)
+	}
+	if entered != nil {
+		return fmt.Errorf("sandbox: entering the container's network: %w", entered)
+	}
+	return nil
+}
+
 // dialIn connects on a thread that visits the namespace. A socket stays in the namespace it was made in, and dialling a literal
 // address makes it on the calling thread.
 func dialIn(ctx context.Context, ns *os.File, port int) (net.Conn, error) {
@@ -134,9 +150,9 @@ func dialIn(ctx context.Context, ns *os.File, port int) (net.Conn, error) {
 	done := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := enter(ns); err != nil {
 			runtime.UnlockOSThread()
-			done <- result{err: fmt.Errorf("sandbox: entering the container's network: %w", err)}
+			done <- result{err: err}
 			return
 		}
 		conn, err := dialLoopback(ctx, port)
