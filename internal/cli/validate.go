@@ -3,16 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"longshore/internal/app"
+	"longshore/internal/contract"
 	"longshore/internal/task"
 )
 
 func newValidate(g *globals) *cobra.Command {
 	opts := app.OpenOptions{}
-	strict := false
+	strict, list := false, ""
 	c := &cobra.Command{
 		Use:   "validate PACKAGE",
 		Short: "Check a package and report everything that is wrong with it",
@@ -21,13 +23,45 @@ and how to mend it. Warnings are things that pass on the platform and fail or su
 --strict they count as errors. Nothing is built or run.`,
 		Example: `  longshore validate ./my-task
   longshore validate bundle.zip --json
-  longshore validate image:my-tools:1.0 --strict`,
-		Args: exactly("a PACKAGE"),
-		RunE: func(c *cobra.Command, args []string) error { return g.validate(c.Context(), args[0], opts, strict) },
+  longshore validate image:my-tools:1.0 --strict
+  longshore validate --list-rules meca`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if list != "" {
+				return g.listRules(list)
+			}
+			if err := exactly("a PACKAGE")(c, args); err != nil {
+				return err
+			}
+			return g.validate(c.Context(), args[0], opts, strict)
+		},
 	}
 	registerOpen(c, &opts)
 	c.Flags().BoolVar(&strict, "strict", false, "count warnings as errors")
+	c.Flags().StringVar(&list, "list-rules", "", "print the rules of a contract instead: "+strings.Join(app.ContractNames(), ", "))
 	return c
+}
+
+// listRules prints what validate looks at.
+func (g *globals) listRules(name string) error {
+	c, err := app.Contract(name)
+	if err != nil {
+		return err
+	}
+	var rules []contract.Rule
+	if l, ok := c.(contract.RuleLister); ok {
+		rules = l.Rules()
+	}
+	if g.json {
+		return g.printJSON(rules)
+	}
+	for _, r := range rules {
+		severity := string(r.Severity)
+		if r.Milder != "" {
+			severity += "/" + string(r.Milder)
+		}
+		fmt.Fprintf(g.Out, "%-28s %-15s %s\n", r.ID, severity, r.Summary)
+	}
+	return nil
 }
 
 func registerOpen(c *cobra.Command, opts *app.OpenOptions) {

@@ -111,6 +111,21 @@ type Verdict struct {
 	Word, Detail string
 }
 
+// RuleLister is the optional ability to list the rules that findings name.
+type RuleLister interface {
+	Rules() []Rule
+}
+
+// Rule is one thing that Load or CheckImage looks at.
+type Rule struct {
+	ID string `json:"id"`
+	// Severity is the usual one; Milder, when set, is that of the less serious cases.
+	Severity task.Severity `json:"severity"`
+	Milder   task.Severity `json:"milder,omitempty"`
+	// Summary says what holds when the rule is kept.
+	Summary string `json:"summary"`
+}
+
 // Scaffolder is the optional ability to write a package to start from.
 type Scaffolder interface {
 	// Scaffold returns the files of a working package, by slash path.

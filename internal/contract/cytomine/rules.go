@@ -1,6 +1,9 @@
 package cytomine
 
-import "longshore/internal/task"
+import (
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
 
 // Rule is one thing that Load looks at.
 type Rule struct {
@@ -121,3 +124,12 @@ const (
 	codeNoProvision = "APPE-internal-task-run-provisions-not-found"
 	codeUndeclared  = "APPE-internal-task-run-unknown-output"
 )
+
+// Rules implements contract.RuleLister.
+func (Contract) Rules() []contract.Rule {
+	var list []contract.Rule
+	for _, r := range Rules() {
+		list = append(list, contract.Rule{ID: r.ID, Severity: r.Severity, Summary: r.Summary})
+	}
+	return list
+}

@@ -173,3 +173,12 @@ func (r *report) add(rule string, at contract.At, mend, what string, args ...any
 	f.Mend = mend
 	return f
 }
+
+// Rules implements contract.RuleLister.
+func (Contract) Rules() []contract.Rule {
+	var list []contract.Rule
+	for _, r := range Rules() {
+		list = append(list, contract.Rule{ID: r.ID, Severity: r.Severity, Summary: r.Summary})
+	}
+	return list
+}

@@ -1,6 +1,9 @@
 package kaapana
 
-import "longshore/internal/task"
+import (
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
 
 // Rule is one thing that is checked. Findings carry its ID.
 type Rule struct {
@@ -163,4 +166,13 @@ func Rules() []Rule {
 		{ruleVolumeOverlap, e, "", "outputs do not share folders with other channels"},
 		{ruleTaskConfig, w, "", "config has a known type and no password"},
 	}
+}
+
+// Rules implements contract.RuleLister.
+func (Contract) Rules() []contract.Rule {
+	var list []contract.Rule
+	for _, r := range Rules() {
+		list = append(list, contract.Rule{ID: r.ID, Severity: r.Severity, Milder: r.Softer, Summary: r.About})
+	}
+	return list
 }

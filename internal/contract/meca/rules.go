@@ -1,6 +1,9 @@
 package meca
 
-import "longshore/internal/task"
+import (
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
 
 // Rule is one thing that Load looks at.
 type Rule struct {
@@ -76,4 +79,13 @@ func severityOf(id string) task.Severity {
 		}
 	}
 	return task.SeverityError
+}
+
+// Rules implements contract.RuleLister.
+func (Contract) Rules() []contract.Rule {
+	var list []contract.Rule
+	for _, r := range Rules() {
+		list = append(list, contract.Rule{ID: r.ID, Severity: r.Severity, Summary: r.Summary})
+	}
+	return list
 }
