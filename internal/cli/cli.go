@@ -84,6 +84,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetVersionTemplate("longshore {{.Version}}\n")
+	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
 	f := root.PersistentFlags()
 	f.BoolVar(&g.json, "json", false, "print JSON on stdout, errors too")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no progress and no container output")
@@ -107,6 +108,17 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")
 	return root
+}
+
+// examplesFirst moves the examples of a usage template to its top: they are what most people look for.
+func examplesFirst(template string) string {
+	const begin, end = "{{if .HasExample}}", "{{end}}"
+	i := strings.Index(template, begin)
+	if i < 0 {
+		return template
+	}
+	j := i + strings.Index(template[i:], end) + len(end)
+	return "Examples:\n{{.Example}}\n\n" + template[:i] + template[j:]
 }
 
 // exactly is cobra.ExactArgs with an error that names what is missing.

@@ -81,7 +81,7 @@ func (g *globals) test(ctx context.Context, given string, f *jobFlags, after []s
 	}
 	defer o.pkg.Close()
 	t := &tester{g: g, f: f, app: o.app, pkg: o.pkg, runs: runs, report: testReport{Package: given, Contract: o.pkg.Contract.Name(), Pass: true, Findings: o.pkg.Findings}}
-	t.add("validate", time.Now(), true, fmt.Sprintf("%d warnings", len(o.pkg.Findings)))
+	t.add("validate", time.Now(), true, countFindings(o.pkg.Findings))
 	examples, err := t.examples(after)
 	if err != nil {
 		return err
@@ -133,6 +133,10 @@ func (t *tester) examples(after []string) ([]contract.Example, error) {
 	if len(req.Inputs) > 0 || req.Body != nil || len(req.Env) > 0 || after != nil {
 		examples = append(examples, contract.Example{Name: "given inputs", Variant: t.pkg.Task.Variant, Request: req})
 	}
+	if len(examples) == 0 && t.pkg.Task.Exchange == task.HTTP {
+		t.note("the package ships no example: it was only seen that its server answers; give inputs with -i or -d to test more")
+		examples = []contract.Example{{Name: reachable, Variant: t.pkg.Task.Variant, Request: task.Request{Body: &task.Body{Text: "{}"}}}}
+	}
 	if len(examples) == 0 && t.pkg.Task.Exchange == task.Files && t.pkg.Task.Variant == t.f.template {
 		if _, err := task.Bind(t.pkg.Task, task.Request{}); err == nil {
 			examples = []contract.Example{{Name: "defaults", Variant: t.pkg.Task.Variant}}
@@ -142,6 +146,17 @@ func (t *tester) examples(after []string) ([]contract.Example, error) {
 		t.note("the package ships no example, so nothing was run: give inputs with -i or -d to test a run")
 	}
 	return examples, nil
+}
+
+// reachable is the name of the example that takes any answer for a success.
+const reachable = "reachable"
+
+func countFindings(findings []task.Finding) string {
+	counts := map[task.Severity]int{}
+	for _, f := range findings {
+		counts[f.Severity]++
+	}
+	return fmt.Sprintf("%d warnings, %d notes", counts[task.SeverityWarning], counts[task.SeverityNote])
 }
 
 func (t *tester) note(s string) {
@@ -201,7 +216,7 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		}
 		start := time.Now()
 		job := t.f.job(t.pkg, request)
-		job.Task, job.OutDir = pkgTask, t.kept(e.Name)
+		job.Task, job.OutDir, job.AnyAnswer = pkgTask, t.kept(e.Name), e.Name == reachable
 		verdict := contract.Verdict{Pass: true}
 		job.Use = func(res *task.Result, dir string) error {
 			if e.Check != nil {

@@ -68,6 +68,8 @@ type Job struct {
 	Timeouts task.Timeouts
 	// Network asks for the network; it is granted when the policy allows it.
 	Network bool
+	// AnyAnswer accepts every HTTP status as an answer: to see whether a server can be reached.
+	AnyAnswer bool
 	// Privileges selects the capabilities inside the container's user namespace.
 	Privileges engine.Capabilities
 	// OutDir receives outputs, log and result.json, all or nothing. Empty publishes nothing.
@@ -269,6 +271,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	r.result.Notes = append(r.result.Notes, r.exec.Notes...)
 	for _, w := range r.exec.Warnings {
 		r.warn("%s", w)
+	}
+	if r.exec.HTTP != nil && r.job.AnyAnswer {
+		r.exec.HTTP.AcceptStatus = true
 	}
 	r.times = r.job.Timeouts.Or(r.exec.Timeouts).Or(defaultTimeouts[r.task.Exchange])
 	if err := r.applyPolicy(); err != nil {
