@@ -209,11 +209,11 @@ func (r *run) interrupted(ctx context.Context, err error, t task.Timeouts) *task
 func (r *run) ended(e engine.Exit) {
 	r.exit = &e
 	code := e.Code
-	if !e.Stopped {
-		r.result.ExitCode = &code
-	}
 	exit := exitOf(e)
-	r.result.Exit, r.left.Exit = &exit, exit
+	r.left.Exit = exit
+	if !e.Stopped { // else it is our signal that ended it, which says nothing about the program
+		r.result.ExitCode, r.result.Exit = &code, &exit
+	}
 	r.result.Usage = task.Usage{PeakMemory: task.Bytes(e.Usage.PeakMemory), CPUSeconds: e.Usage.CPU.Seconds(), DiskBytes: task.Bytes(e.Usage.Disk)}
 	for _, u := range e.Unenforced {
 		r.warn("a limit could not be enforced on this machine: %s", u)
