@@ -842,8 +842,13 @@ static void stage1(void) {
 		m->fd = -1;
 	}
 	write_file("/proc/self/oom_score_adj", oom, 1);
-	if (privileged && (unshare(CLONE_NEWNS) < 0 || syscall(SYS_mount, "", "/", "", (unsigned long)(MS_REC | MS_PRIVATE), "") < 0))
-		fail('n', "making a private mount namespace");
+	if (privileged && unshare(CLONE_NEWNS) < 0)
+		fail('n', "making a mount namespace");
+	if (privileged && syscall(SYS_mount, "", "/", "", (unsigned long)(MS_REC | MS_PRIVATE), "") < 0) {
+		if (errno == EINVAL)
+			fail('n', "the root folder is not a mount, as in a plain chroot: bind it onto itself before entering it");
+		fail('n', "making the mount namespace private");
+	}
 
 	int gate[2];
 	if (pipe2(gate, O_CLOEXEC) < 0)
