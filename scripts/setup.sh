@@ -31,6 +31,7 @@ groups_of() {
   case $1 in
     test)
       echo 'uidmap|containers without root: newuidmap and newgidmap|newuidmap'
+      echo 'xz-utils|tests of ADD with .tar.xz files|xz'
       echo 'iproute2|tests that look at network namespaces from outside|ip'
       ;;
   esac

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"longshore/internal/contract"
 	"longshore/internal/dispatch"
 	"longshore/internal/image"
 	"longshore/internal/task"
@@ -115,6 +116,16 @@ type entryReader struct {
 }
 
 func (e entryReader) Close() error { return errors.Join(e.ReadCloser.Close(), e.archive.Close()) }
+
+// CheckImage lets the package's contract look into the image that was made of it.
+func (p *Package) CheckImage(img *image.Image) []task.Finding {
+	checker, ok := p.Contract.(contract.ImageChecker)
+	if !ok {
+		return nil
+	}
+	_, findings := checker.CheckImage(p.Task, p.Source, readyImage{img})
+	return findings
+}
 
 // readyImage shows an image of the store to contracts and dispatch.
 type readyImage struct{ img *image.Image }

@@ -38,6 +38,10 @@ func Main(args []string, s Streams) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	// A reader that goes away makes a write fail, and does not kill the command before it has cleaned up.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	go func() {
 		if _, ok := <-signals; !ok {
 			return
@@ -98,8 +102,8 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		group string
 		cmd   *cobra.Command
 	}{
-		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newInspect(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
-		{"use", newRun(g)}, {"use", newCall(g)},
+		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
+		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)},
 		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
 	} {
 		c.cmd.GroupID = c.group

@@ -117,10 +117,26 @@ func leftovers(ctx context.Context, a *app.App, fix bool) ([]engine.Leftover, er
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range folders {
+	images, err := imageLeftovers(a, fix)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append(folders, images...) {
 		left = append(left, engine.Leftover{Kind: "folder", Name: f})
 	}
 	return left, nil
+}
+
+// imageLeftovers lists, or removes, the folders of builds and loads that crashed.
+func imageLeftovers(a *app.App, fix bool) ([]string, error) {
+	store, err := a.Images()
+	if err != nil {
+		return nil, err
+	}
+	if fix {
+		return store.Sweep()
+	}
+	return store.Leftovers()
 }
 
 func homeCheck(a *app.App) engine.Check {

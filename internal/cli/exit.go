@@ -15,7 +15,7 @@ var exitCodes = []struct {
 	Reason  task.Code
 	Meaning string
 }{
-	{1, task.ReasonExit, "a test failed; for run and call: the container's own code instead"},
+	{1, task.ReasonExit, "a test failed, or results differ; for run and call: the container's own code instead"},
 	{64, task.CodeUsage, "the command line is wrong"},
 	{65, task.CodePackage, "the package is not valid"},
 	{66, task.CodeMissing, "something named does not exist"},

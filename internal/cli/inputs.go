@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -126,7 +127,10 @@ func readInputs(name string, into map[string]task.Given) error {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil {
-		return task.Errorf(task.ReasonInput, "%s is not a JSON object of inputs: %w", name, err)
+		if _, wrong := errors.AsType[*json.UnmarshalTypeError](err); wrong {
+			err = errors.New("it holds another kind of JSON value")
+		}
+		return task.Errorf(task.ReasonInput, "%s is not a JSON object of inputs: %w", name, err).WithHint(`write {"name": value, …}`)
 	}
 	for k, v := range object {
 		var text string
@@ -134,7 +138,7 @@ func readInputs(name string, into map[string]task.Given) error {
 			into[k] = given(text, filepath.Dir(name))
 			continue
 		}
-		into[k] = task.Given{JSON: v}
+		into[k] = task.Given{JSON: v, Dir: filepath.Dir(name)}
 	}
 	return nil
 }

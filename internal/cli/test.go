@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,14 +20,16 @@ import (
 
 func newTest(g *globals) *cobra.Command {
 	f := &jobFlags{}
-	runs := 2
+	report, runs := "", 2
 	c := &cobra.Command{
 		Use:   "test PACKAGE [-i name=value…]",
 		Short: "Validate, build, and run a package's own examples",
 		Long: `Validate a package, build its image, and run the examples that the package itself promises, each
-several times, to see whether the outputs are the same. Inputs given with -i or -d are one more example.`,
+several times, to see whether the outputs are the same: the first differing file and byte are shown. Inputs
+given with -i or -d are one more example. --junit writes the report as JUnit XML too, for CI systems.`,
 		Example: `  longshore test examples/meca/knn
   longshore test examples/iexec/word-count --runs 3
+  longshore test ./my-task --junit report.xml
   longshore test examples/racetrack/sum_numbers -i numbers='[20]'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			args, after := words(c, args)
@@ -37,18 +40,37 @@ several times, to see whether the outputs are the same. Inputs given with -i or 
 			if runs < 1 {
 				return &task.Error{Code: task.CodeUsage, Message: "--runs must be at least 1"}
 			}
-			return g.test(c.Context(), args[0], f, after, runs)
+			if report != "" {
+				if err := checkJUnit(report); err != nil {
+					return err
+				}
+			}
+			t := &tester{g: g, f: f, runs: runs, report: testReport{Package: args[0], Pass: true}}
+			started := time.Now()
+			err := t.test(c.Context(), after)
+			if report != "" {
+				if err := writeJUnit(report, junit(&t.report, started, err)); err != nil {
+					return err
+				}
+			}
+			if err == nil && !t.report.Pass {
+				return exitError{exitCode(task.ReasonExit)}
+			}
+			return err
 		},
 	}
 	f.register(c.Flags())
 	c.Flags().IntVar(&runs, "runs", 2, "how often each example runs, to compare the outputs")
+	c.Flags().StringVar(&report, "junit", "", "write the report to this file too, as JUnit XML")
 	return c
 }
 
 // check is one line of a test report.
 type check struct {
-	Name    string  `json:"name"`
-	Pass    bool    `json:"pass"`
+	Name string `json:"name"`
+	Pass bool   `json:"pass"`
+	// Skipped checks were not made: they neither pass nor fail, and Detail says why.
+	Skipped bool    `json:"skipped,omitempty"`
 	Detail  string  `json:"detail,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
@@ -61,6 +83,14 @@ type testReport struct {
 	Checks   []check        `json:"checks"`
 	Findings []task.Finding `json:"findings,omitempty"`
 	Notes    []string       `json:"notes,omitempty"`
+	// Differences are the first places where runs of an example differ.
+	Differences []exampleDifference `json:"differences,omitempty"`
+}
+
+// exampleDifference is the first place where two runs of an example differ.
+type exampleDifference struct {
+	Example string `json:"example"`
+	difference
 }
 
 // tester runs the checks of one package.
@@ -71,17 +101,20 @@ type tester struct {
 	pkg    *app.Package
 	runs   int
 	report testReport
-	dir    string // keeps the outputs of examples, by name, for those that need them
+	dir    string // keeps the outputs of examples, for those that need them and to compare runs
 }
 
-func (g *globals) test(ctx context.Context, given string, f *jobFlags, after []string, runs int) error {
-	o, err := g.openForBuild(ctx, given, f)
+// test makes all checks and prints the report. An error ends the test before its end; failed checks are in the report.
+func (t *tester) test(ctx context.Context, after []string) error {
+	o, err := t.g.openForBuild(ctx, t.report.Package, t.f)
 	if err != nil {
 		return err
 	}
 	defer o.pkg.Close()
-	t := &tester{g: g, f: f, app: o.app, pkg: o.pkg, runs: runs, report: testReport{Package: given, Contract: o.pkg.Contract.Name(), Pass: true, Findings: o.pkg.Findings}}
-	t.add("validate", time.Now(), true, countFindings(o.pkg.Findings))
+	t.app, t.pkg = o.app, o.pkg
+	t.report.Contract, t.report.Findings = o.pkg.Contract.Name(), o.pkg.Findings
+	counts := countFindings(o.pkg.Findings)
+	t.add("validate", time.Now(), true, fmt.Sprintf("%d warnings, %d notes", counts[task.SeverityWarning], counts[task.SeverityNote]))
 	examples, err := t.examples(after)
 	if err != nil {
 		return err
@@ -95,23 +128,21 @@ func (g *globals) test(ctx context.Context, given string, f *jobFlags, after []s
 		t.add("build", start, false, err.Error())
 	} else {
 		t.add("build", start, true, img.Name())
+		for _, f := range o.pkg.CheckImage(img) {
+			if f.Severity == task.SeverityError {
+				t.add("image", start, false, f.String())
+			}
+		}
 		for _, e := range examples {
 			if err := t.example(ctx, e); err != nil {
 				return err
 			}
 		}
 	}
-	if g.json {
-		err = g.printJSON(t.report)
-	} else {
-		t.summary()
+	if t.g.json {
+		return t.g.printJSON(t.report)
 	}
-	if err != nil {
-		return err
-	}
-	if !t.report.Pass {
-		return exitError{1}
-	}
+	t.summary()
 	return nil
 }
 
@@ -151,30 +182,32 @@ func (t *tester) examples(after []string) ([]contract.Example, error) {
 // reachable is the name of the example that takes any answer for a success.
 const reachable = "reachable"
 
-func countFindings(findings []task.Finding) string {
-	counts := map[task.Severity]int{}
-	for _, f := range findings {
-		counts[f.Severity]++
-	}
-	return fmt.Sprintf("%d warnings, %d notes", counts[task.SeverityWarning], counts[task.SeverityNote])
-}
-
 func (t *tester) note(s string) {
 	t.report.Notes = append(t.report.Notes, s)
 }
 
 func (t *tester) add(name string, since time.Time, pass bool, detail string) {
-	c := check{Name: name, Pass: pass, Detail: detail, Seconds: time.Since(since).Seconds()}
+	t.record(check{Name: name, Pass: pass, Detail: detail, Seconds: time.Since(since).Seconds()})
+}
+
+func (t *tester) skip(name, why string) {
+	t.record(check{Name: name, Skipped: true, Detail: why})
+}
+
+func (t *tester) record(c check) {
 	t.report.Checks = append(t.report.Checks, c)
-	t.report.Pass = t.report.Pass && pass
+	t.report.Pass = t.report.Pass && (c.Pass || c.Skipped)
 	if t.g.json {
 		return
 	}
 	word := "ok  "
-	if !pass {
+	switch {
+	case c.Skipped:
+		word = "skip"
+	case !c.Pass:
 		word = "FAIL"
 	}
-	fmt.Fprintf(t.g.Out, "%s  %-28s %6.2fs  %s\n", word, name, c.Seconds, printable(strings.ReplaceAll(detail, "\n", "\n      ")))
+	fmt.Fprintf(t.g.Out, "%s  %-28s %6.2fs  %s\n", word, printable(c.Name), c.Seconds, printable(strings.ReplaceAll(c.Detail, "\n", "\n      ")))
 }
 
 func (t *tester) summary() {
@@ -191,7 +224,7 @@ func (t *tester) summary() {
 // example runs one example several times and compares.
 func (t *tester) example(ctx context.Context, e contract.Example) error {
 	if e.Skip != "" {
-		t.note(fmt.Sprintf("example %s was not run: %s", e.Name, e.Skip))
+		t.skip("example "+e.Name, "was not run: "+e.Skip)
 		return nil
 	}
 	pkgTask := t.pkg.Task
@@ -208,7 +241,7 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		t.add("example "+e.Name, time.Now(), false, err.Error())
 		return nil
 	}
-	var first *task.Result
+	var first outcome
 	for n := range t.runs {
 		name := "example " + e.Name
 		if n > 0 {
@@ -217,6 +250,9 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		start := time.Now()
 		job := t.f.job(t.pkg, request)
 		job.Task, job.OutDir, job.AnyAnswer = pkgTask, t.kept(e.Name), e.Name == reachable
+		if n > 0 {
+			job.OutDir = filepath.Join(t.dir, "again")
+		}
 		verdict := contract.Verdict{Pass: true}
 		job.Use = func(res *task.Result, dir string) error {
 			if e.Check != nil {
@@ -236,18 +272,19 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 			return nil
 		}
 		t.add(name, start, verdict.Pass, strings.TrimSpace(verdict.Word+" "+verdict.Detail))
-		if first == nil {
-			first = res
-			continue
+		now := outcome{job.OutDir, res}
+		if n == 0 {
+			first = now
+		} else if err := t.compare(e.Name, first, now); err != nil {
+			return err
 		}
-		t.compare(e.Name, first, res)
 	}
 	return nil
 }
 
-// kept is where the outputs of an example lie while the others run.
+// kept is where the outputs of an example's first run lie while the others run.
 func (t *tester) kept(example string) string {
-	return filepath.Join(t.dir, url.PathEscape(example))
+	return filepath.Join(t.dir, "of-"+url.PathEscape(example))
 }
 
 // fromEarlier is the example's request with its inputs from earlier examples bound.
@@ -285,22 +322,46 @@ func failureText(res *task.Result) string {
 	return s
 }
 
-// compare looks whether two runs gave the same. Where the contract defines a digest it must be the same.
-func (t *tester) compare(name string, a, b *task.Result) {
-	now := time.Now()
-	if a.Digest != "" || b.Digest != "" {
-		if a.Digest == b.Digest {
-			t.add("determinism "+name, now, true, "the digests agree: "+a.Digest)
-		} else {
-			t.add("determinism "+name, now, false, fmt.Sprintf("the digests differ: %s and %s (%s)", a.Digest, b.Digest, b.DigestRule))
-		}
-		return
+// compare looks whether two runs gave the same. Where the contract defines a digest it must be the same; anything else is
+// only noted.
+func (t *tester) compare(name string, a, b outcome) error {
+	start := time.Now()
+	digests := a.res.Digest != "" || b.res.Digest != ""
+	if digests && a.res.Digest == b.res.Digest {
+		t.add("determinism "+name, start, true, "the digests agree: "+a.res.Digest)
+		return nil
 	}
-	for i, o := range a.Outputs {
-		if i < len(b.Outputs) && o.SHA256 != b.Outputs[i].SHA256 {
-			t.note(fmt.Sprintf("example %s: the output %s differs from run to run", name, o.Name))
-		}
+	noted := slices.ContainsFunc(t.report.Differences, func(d exampleDifference) bool { return d.Example == name })
+	if !digests && (noted || sameOutputs(a.res, b.res)) {
+		return nil
 	}
+	d, err := firstDifference(a, b)
+	if err != nil {
+		return fmt.Errorf("comparing two runs of the example %s: %w", name, err)
+	}
+	where := "no output file differs"
+	if d != nil {
+		where = "first difference: " + d.words("the first run", "a later one")
+		t.report.Differences = append(t.report.Differences, exampleDifference{name, *d})
+	}
+	if digests {
+		t.add("determinism "+name, start, false, fmt.Sprintf("the digests differ: %s and %s (%s); %s", orNone(a.res.Digest), orNone(b.res.Digest), a.res.DigestRule, where))
+	} else {
+		t.note(fmt.Sprintf("example %s: the outputs differ from run to run; %s", name, where))
+	}
+	return nil
+}
+
+func orNone(digest string) string {
+	if digest == "" {
+		return "none"
+	}
+	return digest
+}
+
+// sameOutputs tells whether two results have outputs of the same names and contents.
+func sameOutputs(a, b *task.Result) bool {
+	return slices.EqualFunc(a.Outputs, b.Outputs, func(x, y task.OutputResult) bool { return x.Name == y.Name && x.SHA256 == y.SHA256 })
 }
 
 // opened is a package with the app it was opened by.

@@ -126,6 +126,23 @@ type Rule struct {
 	Summary string `json:"summary"`
 }
 
+// SchemaProvider is the optional ability to describe the documents of packages to editors.
+type SchemaProvider interface {
+	// Schemas returns one schema per document format, that of the package's manifest first.
+	Schemas() []Schema
+}
+
+// Schema is a JSON Schema (draft 2020-12) of one document format. It accepts every dialect that Load takes without an error,
+// and refuses what can be seen to be wrong from the document alone; Load knows more rules.
+type Schema struct {
+	// Document is the word to ask for it by ("task"), unique within the contract.
+	Document string
+	// Files are the names, or patterns of names, that such documents usually have ("task.json").
+	Files []string
+	// JSON is the text of the schema.
+	JSON string
+}
+
 // Scaffolder is the optional ability to write a package to start from.
 type Scaffolder interface {
 	// Scaffold returns the files of a working package, by slash path.

@@ -94,8 +94,8 @@ func leaveOut(outputs map[string]task.Value) error {
 
 // gather waits for the log and makes every writable mount safe to read.
 func (r *run) gather(ctx context.Context) error {
-	if r.exec.HTTP != nil {
-		r.follow.stop()
+	if r.exec.HTTP != nil && r.exit == nil {
+		r.follow.stop() // the server could not be ended, so its log has no end
 	}
 	select {
 	case <-r.follow.done:

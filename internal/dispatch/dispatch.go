@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"longshore/internal/contract"
@@ -314,14 +315,8 @@ func (r *run) checkImage() error {
 		}
 	}
 	if task.HasErrors(findings) {
-		e := &task.Error{Code: task.ReasonImage, Message: "the image does not fit the package", Findings: findings}
-		for _, f := range findings {
-			if f.Severity == task.SeverityError {
-				e.Message, e.Hint = f.What, f.Mend
-				break
-			}
-		}
-		return e
+		wrong := slices.DeleteFunc(slices.Clone(findings), func(f task.Finding) bool { return f.Severity != task.SeverityError })
+		return &task.Error{Code: task.ReasonImage, Message: wrong[0].What, Hint: wrong[0].Mend, Findings: wrong}
 	}
 	if t == nil || t == r.task {
 		return nil

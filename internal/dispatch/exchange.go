@@ -2,11 +2,14 @@ package dispatch
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,7 +31,8 @@ func (r *run) exchange(ctx context.Context) *task.Failure {
 	if !ok {
 		return &task.Failure{Reason: task.ReasonEngine, Message: fmt.Sprintf("the %s engine cannot reach servers inside containers", r.d.Engine.Name()), Hint: "use another engine"}
 	}
-	x := &exchange{run: r, dialer: dialer, died: make(chan struct{})}
+	x := &exchange{run: r, dialer: dialer, died: make(chan struct{}), open: map[int]net.Conn{}}
+	defer x.closeOpen()
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	go x.watch(watch)
 	defer func() { cancel(); <-x.watched() }()
@@ -43,7 +47,20 @@ func (r *run) exchange(ctx context.Context) *task.Failure {
 	}
 	// The answer is here; what the server still does is of no interest.
 	r.finishUsage(ctx)
+	if x.openEnded && r.exit != nil && brokeDown(*r.exit) {
+		<-x.died
+		x.exit.Stopped = false // stopping came too late to be the cause
+		return x.dead("while it answered the request")
+	}
 	return nil
+}
+
+// brokeDown tells whether a container ended by its own failure. One that was stopped was killed, unless it was ending already.
+func brokeDown(e engine.Exit) bool {
+	if e.Signal == int(syscall.SIGKILL) && e.Stopped {
+		return e.OOM
+	}
+	return e.Code != 0 || e.Signal != 0 || e.OOM
 }
 
 // finishUsage ends the server and books what it used.
@@ -65,6 +82,12 @@ type exchange struct {
 	died   chan struct{} // closed when the container has ended, or watching has
 	exit   engine.Exit
 	err    error
+	// accepted is set once the server took a connection for the request.
+	accepted bool
+	// openEnded is set when the answer had no other end than the connection's: a server that broke down may have cut it short.
+	openEnded bool
+	// open are connections that looking for a port left, by its number.
+	open map[int]net.Conn
 }
 
 func (x *exchange) watch(ctx context.Context) {
@@ -89,14 +112,15 @@ func (x *exchange) dead(when string) *task.Failure {
 		what = fmt.Sprintf("the container was ended by signal %d (%s) %s", x.exit.Signal, syscall.Signal(x.exit.Signal), when)
 	}
 	f := &task.Failure{Reason: task.ReasonExit, Message: what, LogTail: x.logTail(), Hint: "an HTTP task must keep its server running; see the last lines of its log"}
-	if x.exit.Code == 0 {
-		f.Reason = task.ReasonNotReady
-		if x.state == task.Running {
-			f.Reason = task.ReasonBadResponse
-		}
-	}
 	if f.LogTail == "" {
 		f.Hint = "an HTTP task must keep its server running; it wrote nothing to its log"
+	}
+	if x.exit.Code == 0 {
+		f.Reason = task.ReasonNotReady
+		if x.accepted {
+			f.Reason = task.ReasonBadResponse
+		}
+		f.Hint = "the server must stay in the foreground: the container ends with its first process"
 	}
 	return f
 }
@@ -133,29 +157,96 @@ func (x *exchange) ready(ctx context.Context) (task.Port, *task.Failure) {
 	if !h.Probe {
 		return task.Port{}, nil
 	}
+	return x.probe(ctx, limit)
+}
+
+// secondLook is how long a port further up the list has to open once another is found open.
+const secondLook = 50 * time.Millisecond
+
+// probe looks for an open port until one is found, and once more then: the first in the list's order wins. The connection it
+// was found by is kept for the request, so that a server which serves one connection, or stumbles over an empty one, never
+// sees another.
+func (x *exchange) probe(ctx, limit context.Context) (task.Port, *task.Failure) {
+	ports := x.exec.HTTP.Ports
 	wait := newBackoff()
 	for {
-		for _, p := range h.Ports {
-			c, err := x.dialer.Dial(limit, *x.handle, p.Number)
-			if err == nil {
-				c.Close()
-				x.result.Notes = append(x.result.Notes, fmt.Sprintf("port %d answered (%s)", p.Number, p.Why))
-				return p, nil
+		if x.dialAll(limit, ports) && x.open[ports[0].Number] == nil {
+			select {
+			case <-time.After(secondLook):
+			case <-limit.Done():
 			}
+			x.dialAll(limit, ports)
+		}
+		if p, ok := x.choose(ports); ok {
+			return p, nil
 		}
 		select {
 		case <-wait.next():
 		case <-x.died:
-			return task.Port{}, x.dead("before it listened on " + portNames(h.Ports))
+			return task.Port{}, x.dead("before it listened on " + portNames(ports))
 		case <-limit.Done():
 			if ctx.Err() != nil {
 				return task.Port{}, x.failed(ctx.Err())
 			}
 			return task.Port{}, &task.Failure{
-				Reason: task.ReasonNotReady, Message: fmt.Sprintf("nothing listens on %s after %s", portNames(h.Ports), x.times.Ready),
+				Reason: task.ReasonNotReady, Message: fmt.Sprintf("nothing listens on %s after %s", portNames(ports), x.times.Ready),
 				Hint: "the server must listen on one of these ports", LogTail: x.logTail(),
 			}
 		}
+	}
+}
+
+// dialAll tries every port that is not open yet, and tells whether any is.
+func (x *exchange) dialAll(ctx context.Context, ports []task.Port) bool {
+	for _, p := range ports {
+		if x.open[p.Number] != nil {
+			continue
+		}
+		if c, err := x.dialer.Dial(ctx, *x.handle, p.Number); err == nil {
+			x.open[p.Number] = c
+		}
+	}
+	return len(x.open) > 0
+}
+
+// choose takes the first open port, and lets the others go.
+func (x *exchange) choose(ports []task.Port) (task.Port, bool) {
+	var chosen task.Port
+	var others []task.Port
+	for _, p := range ports {
+		c := x.open[p.Number]
+		switch {
+		case c == nil:
+		case chosen.Number == 0:
+			chosen = p
+		default:
+			others = append(others, p)
+			c.Close()
+			delete(x.open, p.Number)
+		}
+	}
+	if chosen.Number == 0 {
+		return chosen, false
+	}
+	x.result.Notes = append(x.result.Notes, fmt.Sprintf("port %d answered (%s)", chosen.Number, chosen.Why))
+	if len(others) > 0 {
+		x.warn("several ports are open: %d is used, and not %s", chosen.Number, portNames(others))
+	}
+	return chosen, true
+}
+
+// connect opens the connection for one request, or takes the one that is open already.
+func (x *exchange) connect(ctx context.Context, p task.Port) (net.Conn, error) {
+	if c := x.open[p.Number]; c != nil {
+		delete(x.open, p.Number)
+		return c, nil
+	}
+	return x.dialer.Dial(ctx, *x.handle, p.Number)
+}
+
+func (x *exchange) closeOpen() {
+	for _, c := range x.open {
+		c.Close()
 	}
 }
 
@@ -210,13 +301,18 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 	wait := newBackoff()
 	for {
 		for _, p := range ports {
-			resp, err := x.try(limit, p)
-			if err == nil {
-				return x.keep(limit, ctx, p, resp)
+			resp, err := x.try(limit, p, firstCall(h))
+			if err != nil && notConnected(err) {
+				continue
 			}
-			if !notConnected(err) {
+			x.accepted = true
+			if err == nil {
+				resp, err = x.follows(limit, p, resp)
+			}
+			if err != nil {
 				return x.noAnswer(ctx, p, err)
 			}
+			return x.keep(limit, ctx, p, resp)
 		}
 		if x.d.now().After(until) {
 			f := &task.Failure{Reason: task.ReasonNotReady, Message: fmt.Sprintf("nothing listens on %s, %s after it said it was ready", portNames(ports), x.times.Connect), LogTail: x.logTail()}
@@ -249,12 +345,12 @@ const maxHeader = 1 << 20
 
 // try makes the request once, on a connection of its own. The caller closes the response's body. It does without the standard
 // client's pool, which takes an answer that comes before the request is written, as simple servers give it, for a fault.
-func (x *exchange) try(ctx context.Context, p task.Port) (*http.Response, error) {
-	req, err := x.newRequest(ctx, p)
+func (x *exchange) try(ctx context.Context, p task.Port, what call) (*http.Response, error) {
+	req, err := x.newRequest(ctx, p, what)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := x.dialer.Dial(ctx, *x.handle, p.Number)
+	conn, err := x.connect(ctx, p)
 	if err != nil {
 		req.Body.Close()
 		return nil, &dialError{err}
@@ -276,8 +372,11 @@ func (x *exchange) try(ctx context.Context, p task.Port) (*http.Response, error)
 			if werr := <-sent; errors.Is(err, io.ErrUnexpectedEOF) && werr != nil {
 				err = werr
 			}
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				err = context.Cause(ctx)
+			case head.N == 0:
+				err = fmt.Errorf("the head of its answer is larger than %s", task.Bytes(maxHeader))
 			}
 			return nil, err
 		}
@@ -301,11 +400,14 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
-func (x *exchange) newRequest(ctx context.Context, p task.Port) (*http.Request, error) {
+func (x *exchange) newRequest(ctx context.Context, p task.Port, what call) (*http.Request, error) {
 	h := x.exec.HTTP
 	var body io.Reader = strings.NewReader(h.Body.Text)
 	length := int64(len(h.Body.Text))
-	if h.Body.Path != "" {
+	switch {
+	case !what.body:
+		body, length = http.NoBody, 0
+	case h.Body.Path != "":
 		f, err := os.Open(h.Body.Path)
 		if err != nil {
 			return nil, err
@@ -317,7 +419,7 @@ func (x *exchange) newRequest(ctx context.Context, p task.Port) (*http.Request, 
 		}
 		body, length = f, st.Size()
 	}
-	req, err := http.NewRequestWithContext(ctx, h.Method, "http://localhost:"+strconv.Itoa(p.Number)+h.Path, body)
+	req, err := http.NewRequestWithContext(ctx, what.method, "http://localhost:"+strconv.Itoa(p.Number)+what.path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +428,7 @@ func (x *exchange) newRequest(ctx context.Context, p task.Port) (*http.Request, 
 		req.Body.Close()
 		req.Body = http.NoBody
 	}
-	if h.ContentType != "" {
+	if h.ContentType != "" && what.body {
 		req.Header.Set("Content-Type", h.ContentType)
 	}
 	req.Header.Set("User-Agent", "longshore")
@@ -349,25 +451,80 @@ func (x *exchange) keep(limit, ctx context.Context, p task.Port, resp *http.Resp
 	if err != nil {
 		return x.failed(task.Errorf(task.ReasonEngine, "cannot keep the answer: %w", err))
 	}
-	n, err := io.Copy(file, io.LimitReader(resp.Body, most+1))
+	n, err := io.Copy(file, io.LimitReader(x.decoded(resp), most+1))
 	if cerr := file.Close(); err == nil {
 		err = cerr
+	}
+	if _, ours := errors.AsType[*fs.PathError](err); ours {
+		return x.failed(task.Errorf(task.ReasonEngine, "cannot keep the answer: %w", err).WithHint("see that the disk has room for it"))
 	}
 	r := &task.Response{Status: resp.StatusCode, ContentType: resp.Header.Get("Content-Type"), BodyPath: path, Size: n, Port: p}
 	switch {
 	case n > most:
 		return &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("the answer is larger than %s", task.Bytes(most)), Hint: "return less, or let the task write files"}
 	case err != nil:
-		return x.noAnswer(ctx, p, fmt.Errorf("the answer breaks off after %d bytes: %w", n, err))
-	}
-	x.left.Response, x.result.Response = r, r
-	if resp.StatusCode >= 400 && !x.exec.HTTP.AcceptStatus {
-		return &task.Failure{
-			Reason: task.ReasonBadResponse, Message: fmt.Sprintf("task answered HTTP %d: %s", resp.StatusCode, firstLine(head(path))),
-			Hint: "the program refused the request or failed on it; see its log", LogTail: x.logTail(),
+		if limit.Err() != nil {
+			err = context.Cause(limit)
 		}
+		return x.noAnswer(ctx, p, &brokenOff{after: n, err: err})
 	}
-	return nil
+	x.openEnded = resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
+	x.left.Response, x.result.Response = r, r
+	return x.refused(resp, head(path))
+}
+
+// refused judges an answer by its status, unless every status is accepted.
+func (x *exchange) refused(resp *http.Response, body string) *task.Failure {
+	if x.exec.HTTP.AcceptStatus || resp.StatusCode/100 == 2 {
+		return nil
+	}
+	f := &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("task answered HTTP %d: %s", resp.StatusCode, firstLine(body)), LogTail: x.logTail()}
+	f.Hint = "the program refused the request or failed on it; see its log"
+	to := resp.Header.Get("Location")
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		f.Message, f.Hint = "task answered HTTP 101: it wants another protocol than HTTP", "answer the request itself"
+	case resp.StatusCode < 400 && to != "":
+		f.Message = fmt.Sprintf("task answered HTTP %d: it redirects to %s, which is not followed", resp.StatusCode, firstLine(strconv.QuoteToGraphic(to)))
+		f.Hint = "answer the request itself, or redirect to another path of the same server"
+	case resp.StatusCode < 400:
+		f.Message, f.Hint = fmt.Sprintf("task answered HTTP %d without a result", resp.StatusCode), "answer the request itself"
+	}
+	return f
+}
+
+// decoded is an answer's body as its server meant it: gzip, which some servers use unasked, is undone, as the HTTP clients
+// of the platforms do.
+func (x *exchange) decoded(resp *http.Response) io.Reader {
+	switch coding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding"))); coding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		x.result.Notes = append(x.result.Notes, "the answer came compressed (gzip); it is kept uncompressed")
+		return &gunzip{from: bufio.NewReader(resp.Body)}
+	default:
+		x.warn("the answer is encoded (Content-Encoding %s); it is kept as it is", firstLine(strconv.QuoteToGraphic(coding)))
+	}
+	return resp.Body
+}
+
+// gunzip uncompresses what it reads; nothing at all is uncompressed to nothing.
+type gunzip struct {
+	from *bufio.Reader
+	z    *gzip.Reader
+}
+
+func (g *gunzip) Read(p []byte) (int, error) {
+	if g.z == nil {
+		if _, err := g.from.Peek(1); err != nil {
+			return 0, err
+		}
+		z, err := gzip.NewReader(g.from)
+		if err != nil {
+			return 0, fmt.Errorf("it is not what its Content-Encoding says: %w", err)
+		}
+		g.z = z
+	}
+	return g.z.Read(p)
 }
 
 // head returns the start of a file as text.
@@ -392,7 +549,11 @@ func (x *exchange) noAnswer(ctx context.Context, p task.Port, err error) *task.F
 	case <-time.After(gracePeriod):
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &task.Failure{Reason: task.ReasonTimeout, Message: fmt.Sprintf("no answer on port %d within %s", p.Number, x.times.Run), Hint: "raise --timeout if it needs more time", LogTail: x.logTail()}
+		what := "no answer"
+		if b, ok := errors.AsType[*brokenOff](err); ok {
+			what = fmt.Sprintf("no complete answer (%d bytes)", b.after)
+		}
+		return &task.Failure{Reason: task.ReasonTimeout, Message: fmt.Sprintf("%s on port %d within %s", what, p.Number, x.times.Run), Hint: "raise --timeout if it needs more time", LogTail: x.logTail()}
 	}
 	return &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("no usable answer from port %d: %v", p.Number, plainNetError(err)), Hint: "the server must answer with HTTP; see its log", LogTail: x.logTail()}
 }
@@ -400,10 +561,34 @@ func (x *exchange) noAnswer(ctx context.Context, p task.Port, err error) *task.F
 // gracePeriod is how long a broken connection may be the first sign of a dying container.
 const gracePeriod = 300 * time.Millisecond
 
+// brokenOff is an answer whose head came and whose body did not come whole.
+type brokenOff struct {
+	after int64 // bytes
+	err   error
+}
+
+func (b *brokenOff) Error() string {
+	if errors.Is(b.err, io.ErrUnexpectedEOF) {
+		return fmt.Sprintf("the answer breaks off after %d bytes", b.after)
+	}
+	return fmt.Sprintf("the answer breaks off after %d bytes: %v", b.after, plainNetError(b.err))
+}
+
+func (b *brokenOff) Unwrap() error { return b.err }
+
 // plainNetError leaves out the address that every request has.
 func plainNetError(err error) string {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "breaks off") {
+	_, began := errors.AsType[*brokenOff](err)
+	op, onNet := errors.AsType[*net.OpError](err)
+	switch {
+	case began:
+		return err.Error()
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return "it closed the connection without answering"
+	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
+		return "it broke the connection"
+	case onNet:
+		return op.Err.Error()
 	}
 	return err.Error()
 }

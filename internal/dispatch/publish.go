@@ -27,43 +27,139 @@ const (
 )
 
 // publish makes the output folder appear with everything in it, or not at all. A folder that holds an earlier result is
-// replaced as a whole; any other folder that is not empty is left alone, which is an error.
+// replaced as a whole; any other folder that is not empty is left alone, which is an error. What cannot be published is kept
+// elsewhere, and the error says where.
 func (r *run) publish() error {
-	out, err := filepath.Abs(r.job.OutDir)
-	if err != nil {
-		return err
+	out, err := resolveOut(r.job.OutDir)
+	if err == nil {
+		err = CheckOutDir(out)
 	}
-	if err := CheckOutDir(out); err != nil {
-		return err
+	if err != nil {
+		return r.keep("", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
+		return r.keep("", task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err))
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-")
 	if err != nil {
-		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
+		return r.keep("", task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err))
 	}
 	defer os.RemoveAll(tmp)
 	if err := r.fill(tmp); err != nil {
-		return task.Errorf(task.ReasonEngine, "cannot write the output folder: %w", err)
+		return r.keep("", task.Errorf(task.ReasonEngine, "cannot write the output folder: %w", err))
 	}
-	return replace(tmp, out)
+	if err := replace(tmp, out); err != nil {
+		return r.keep(tmp, err)
+	}
+	return nil
 }
 
-// CheckOutDir tells beforehand whether dir can become an output folder: it does not exist, is empty, or holds an earlier
-// result.
+// keep puts what could not be published, which lies in the folder done or is still to be put together, beside the folder for
+// runs, where nothing removes it. It answers why it was not published, with the place.
+func (r *run) keep(done string, why error) error {
+	dir := filepath.Join(filepath.Dir(r.d.Dir), "unpublished", r.result.ID)
+	err := os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil && done != "" {
+		err = moveTree(done, dir)
+	}
+	if err == nil && done == "" {
+		if err = os.Mkdir(dir, 0o755); err == nil {
+			err = r.fill(dir)
+		}
+	}
+	e, ok := errors.AsType[*task.Error](why)
+	if !ok {
+		e = &task.Error{Code: task.ReasonEngine, Message: why.Error()}
+	}
+	kept := *e
+	kept.Hint = "the run is over, and its outputs are in " + dir + "; move them to a folder that can be written"
+	if err != nil {
+		kept.Hint = fmt.Sprintf("its outputs could not be kept in %s either: %v", dir, err)
+	}
+	return &kept
+}
+
+// resolveOut makes an output folder's name absolute, and follows it where it is a symbolic link.
+func resolveOut(dir string) (string, error) {
+	out, err := filepath.Abs(dir)
+	if err != nil {
+		return "", task.Errorf(task.CodeUsage, "cannot use the output folder: %w", err)
+	}
+	st, err := os.Lstat(out)
+	if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+		return out, nil // what does not exist is made later
+	}
+	to, err := filepath.EvalSymlinks(out)
+	if err != nil {
+		return "", task.Errorf(task.CodeUsage, "the output folder %s is a symbolic link that leads nowhere: %w", dir, err)
+	}
+	return to, nil
+}
+
+// CheckOutDir tells beforehand whether dir can become an output folder: it does not exist and can be made, or can be replaced
+// as a whole, being empty or holding an earlier result.
 func CheckOutDir(dir string) error {
-	entries, err := os.ReadDir(dir)
+	refuse := func(hint, format string, args ...any) error {
+		return task.Errorf(task.CodeUsage, "the output folder "+format, args...).WithHint("%s", hint)
+	}
+	if dir == "" {
+		return refuse("name one with -o", "has no name")
+	}
+	out, err := resolveOut(dir)
+	if err != nil {
+		return err
+	}
+	if err := canHold(filepath.Dir(out)); err != nil {
+		return refuse("name another folder with -o", "%s cannot be made: %w", dir, err)
+	}
+	st, err := os.Stat(out)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0:
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return task.Errorf(task.CodeUsage, "cannot use the output folder: %w", err)
-	case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ResultFile }):
-		return nil
+		return refuse("name another folder with -o", "%s cannot be used: %w", dir, err)
+	case !st.IsDir():
+		return refuse("name another folder with -o", "%s is not a folder", dir)
+	case isMount(out):
+		return refuse("name a folder in it: -o "+filepath.Join(dir, "out"), "%s is a mount point, which cannot be replaced as a whole", dir)
 	}
-	return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("the output folder %s is not empty and holds no earlier result", dir)}).
-		WithHint("name another folder with -o, or empty it")
+	if here, err := os.Stat("."); err == nil && os.SameFile(here, st) {
+		return refuse("name a folder in it: -o out", "%s is the current folder, which cannot be replaced as a whole", dir)
+	}
+	entries, err := os.ReadDir(out)
+	if err != nil {
+		return refuse("name another folder with -o", "%s cannot be used: %w", dir, err)
+	}
+	if len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ResultFile }) {
+		return refuse("name another folder with -o, or empty it", "%s is not empty and holds no earlier result", dir)
+	}
+	return nil
+}
+
+// canHold tells whether something can be made in a folder, which is itself made when missing.
+func canHold(dir string) error {
+	st, err := os.Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		st, err = os.Stat(dir)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return &fs.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "write to", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// isMount tells whether another file system, or a part of one, is mounted at a folder.
+func isMount(dir string) bool {
+	var x unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_TYPE, &x)
+	return err == nil && x.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 func (r *run) fill(tmp string) error {
@@ -78,14 +174,15 @@ func (r *run) fill(tmp string) error {
 		log += ".txt"
 		r.result.Notes = append(r.result.Notes, "an output is named log: the run's log is log.txt")
 	}
-	if err := r.publishLog(log); err != nil {
-		return err
-	}
 	data, err := json.MarshalIndent(r.result, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(tmp, ResultFile), append(data, '\n'), 0o644)
+	if err := os.WriteFile(filepath.Join(tmp, ResultFile), append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	// The log comes last: what fails before it leaves it where it is, so that this can be done again elsewhere.
+	return r.publishLog(log)
 }
 
 func (r *run) publishLog(to string) error {

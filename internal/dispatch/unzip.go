@@ -38,9 +38,9 @@ func isZip(name string) (bool, error) {
 	return true, z.Close()
 }
 
-// unpackZip unpacks every entry below dir of root. An entry that would leave it, a link, a special file, or an archive that
+// unpackZip unpacks every entry below dir of root; flat leaves folders out. An entry that would leave it, a link, a special file, or an archive that
 // grows beyond the limits is an input error and nothing of it is used.
-func (r *run) unpackZip(ctx context.Context, name string, root *os.Root, dir string, dirMode, fileMode os.FileMode) error {
+func (r *run) unpackZip(ctx context.Context, name string, flat bool, root *os.Root, dir string, dirMode, fileMode os.FileMode) error {
 	z, err := zip.OpenReader(name)
 	if err != nil {
 		return task.Errorf(task.ReasonInput, "cannot read the input %s: %w", name, err)
@@ -71,6 +71,12 @@ func (r *run) unpackZip(ctx context.Context, name string, root *os.Root, dir str
 			return refuse(f.Name, "it is a symbolic link")
 		case !mode.IsRegular() && !mode.IsDir():
 			return refuse(f.Name, "it is neither a file nor a folder")
+		}
+		if flat {
+			if mode.IsDir() {
+				continue
+			}
+			clean = filepath.Base(clean)
 		}
 		to := filepath.Join(dir, clean)
 		if strings.HasSuffix(f.Name, "/") {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,7 +53,7 @@ func unpack(t testing.TB, data []byte) error {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	uerr := (&run{}).unpackZip(t.Context(), archive, root, ".", 0o755, 0o644)
+	uerr := (&run{}).unpackZip(t.Context(), archive, false, root, ".", 0o755, 0o644)
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("beside the folder lie %v, %v", entries, err)
@@ -67,6 +68,41 @@ func unpack(t testing.TB, data []byte) error {
 		t.Error(err)
 	}
 	return uerr
+}
+
+// Flat leaves out the folders of the archive; two files of one name are still refused.
+func TestUnpackZipFlat(t *testing.T) {
+	flat := func(entries map[string]os.FileMode) ([]string, error) {
+		dir := t.TempDir()
+		archive := filepath.Join(t.TempDir(), "archive")
+		if err := os.WriteFile(archive, zipOf(t, entries), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		uerr := (&run{}).unpackZip(t.Context(), archive, true, root, ".", 0o755, 0o644)
+		var names []string
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			names = append(names, e.Name())
+		}
+		return names, uerr
+	}
+	names, err := flat(map[string]os.FileMode{"top/": os.ModeDir | 0o755, "top/a": 0o644, "top/b": 0o644})
+	if err != nil || !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("%v, %v", names, err)
+	}
+	for _, bad := range []map[string]os.FileMode{{"x/a": 0o644, "y/a": 0o644}, {"../a": 0o644}} {
+		if _, err := flat(bad); err == nil {
+			t.Errorf("%v was unpacked", bad)
+		}
+	}
 }
 
 func TestUnpackZip(t *testing.T) {

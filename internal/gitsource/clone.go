@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -286,6 +287,16 @@ func (c *cloner) notRepository() string {
 	return "not a git repository"
 }
 
+var commitID = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
+
+// branchHint says what to do about a branch that is not there.
+func branchHint(branch string) string {
+	if commitID.MatchString(branch) {
+		return "a commit is not named by its id: name a branch, or put a tag on it"
+	}
+	return "leave the branch out for the default one, or push it"
+}
+
 // explain turns git's failure into words, a cause and something to do.
 func (c *cloner) explain(err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
@@ -297,7 +308,7 @@ func (c *cloner) explain(err error) error {
 	}
 	e := &task.Error{Code: task.CodeMissing, Message: "cloning " + c.rem.shown, Cause: fail, Hint: "see whether `git clone` of that address works"}
 	for _, k := range []struct{ words, message, hint string }{
-		{"Remote branch", fmt.Sprintf("%s has no branch or tag %q", c.rem.shown, c.opts.Ref.Branch), "leave the branch out for the default one, or push it"},
+		{"Remote branch", fmt.Sprintf("%s has no branch or tag %q", c.rem.shown, c.opts.Ref.Branch), branchHint(c.opts.Ref.Branch)},
 		{"terminal prompts disabled", "authentication failure: " + c.rem.shown + " asks for credentials", "no git credentials configured for a repo: write them into the address (git+https://user:token@host/…), or configure a credential helper"},
 		{"could not read Username", "authentication failure: " + c.rem.shown + " asks for credentials", "write them into the address (git+https://user:token@host/…), or configure a credential helper"},
 		{"Authentication failed", "authentication failure: " + c.rem.shown + " refuses the credentials", "see whether the token is right, not expired, and may read this repository"},

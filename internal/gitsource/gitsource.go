@@ -5,7 +5,9 @@
 package gitsource
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -232,8 +234,12 @@ func within(root, directory string) (string, error) {
 		return "", (&task.Error{Code: task.CodeMissing, Message: fmt.Sprintf("the repository has no folder %s", directory)}).
 			WithHint("the directory after the colon is relative to the repository's root")
 	case err != nil:
-		// os.Root refuses links that lead out; its words say so.
-		return "", (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("the folder %s of the repository cannot be used", directory), Cause: err}).
+		// Only a link that leads out of the repository, or in a circle, is an error here.
+		why := err
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			why = p.Err
+		}
+		return "", (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("the folder %s of the repository cannot be used", directory), Cause: why}).
 			WithHint("it must lie inside the repository, links included")
 	case !st.IsDir():
 		return "", &task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s of the repository is a file, not a folder", directory)}

@@ -264,9 +264,9 @@ func TestCloneFails(t *testing.T) {
 		"git+" + bare + "#@{-1}":     {task.CodeUsage, "not a valid branch name"},
 		"git+" + bare + "#:none":     {task.CodeMissing, "no folder none"},
 		"git+" + bare + "#:job.yaml": {task.CodePackage, "is a file"},
-		"git+" + bare + "#:out":      {task.CodePackage, "cannot be used"},
-		"git+" + bare + "#:up":       {task.CodePackage, "cannot be used"},
-		"git+" + bare + "#:loop":     {task.CodePackage, "cannot be used"},
+		"git+" + bare + "#:out":      {task.CodePackage, "cannot be used: "},
+		"git+" + bare + "#:up":       {task.CodePackage, "cannot be used: "},
+		"git+" + bare + "#:loop":     {task.CodePackage, "cannot be used: "},
 		"git+" + bare + "#:.git":     {task.CodeMissing, "no folder .git"},
 		"git+" + bare + "-not":       {task.CodeMissing, "no such folder"},
 		"git+" + filepath.Dir(bare):  {task.CodeMissing, "not a git repository"},
@@ -279,6 +279,17 @@ func TestCloneFails(t *testing.T) {
 	}
 	if left := entries(t, tmp); len(left) != 0 {
 		t.Errorf("left after failures: %v", left)
+	}
+}
+
+// A commit's id is no branch; the hint says what to write.
+func TestCommitID(t *testing.T) {
+	tmp := isolate(t)
+	bare := repository(t, func(string) {})
+	_, err := clone(t, tmp, "git+"+bare+"#0123456789abcdef0123456789abcdef01234567")
+	e, ok := errors.AsType[*task.Error](err)
+	if !ok || e.Code != task.CodeMissing || !strings.Contains(e.Hint, "a commit is not named by its id") {
+		t.Errorf("%v", err)
 	}
 }
 

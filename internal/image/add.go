@@ -87,14 +87,14 @@ func isArchive(t tree, it *item) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	switch comp {
-	case xzipped:
-		return false, &Error{Kind: KindUnsupported, What: it.path, Why: "compressed with xz, which ADD cannot unpack here", Hint: "recompress it with gzip or zstd, or write ADD --unpack=false"}
-	case plain:
+	if comp == plain {
 		head, err := br.Peek(sniffBytes)
 		return err == nil && isTar(head) && !allZero(head), nil
 	}
 	dec, err := decompress(br, comp)
+	if KindOf(err) == KindUnsupported {
+		return false, &Error{Kind: KindUnsupported, What: it.path, Hint: "or write ADD --unpack=false to add it as it is", Err: err}
+	}
 	if err != nil {
 		return false, nil
 	}
@@ -143,25 +143,34 @@ func (b *builder) placeArchive(ctx context.Context, u *upper, p *copyPlan, s cop
 	if err != nil {
 		return err
 	}
-	return u.graft(dir, real, func(file string) error {
-		if p.mode != nil {
-			info, err := os.Lstat(file)
-			if err != nil {
-				return err
-			}
-			if info.Mode()&fs.ModeSymlink == 0 {
-				st := info.Sys().(*syscall.Stat_t)
-				if err := unix.Chmod(file, p.mode.apply(st.Mode&0o7777, info.IsDir())); err != nil {
-					return err
-				}
-			}
-		}
-		// Files of an archive keep their owners unless --chown says otherwise.
-		if (p.owner.uid != 0 || p.owner.gid != 0) && p.owner.set {
-			return setOwner(file, p.owner)
-		}
+	return u.graft(dir, real, p.adjustUnpacked)
+}
+
+// adjustUnpacked gives a file out of an archive the owner and mode that the instruction asks for. Without --chown it
+// keeps its own owner.
+func (p *copyPlan) adjustUnpacked(file string) error {
+	chown := p.owner.set && (p.owner.uid != 0 || p.owner.gid != 0)
+	if !chown && p.mode == nil {
 		return nil
-	})
+	}
+	info, err := os.Lstat(file)
+	if err != nil {
+		return err
+	}
+	if chown {
+		if err := setOwner(file, p.owner); err != nil {
+			return err
+		}
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return nil
+	}
+	// A change of owner takes the set-user-ID bit away, so the mode comes last.
+	mode := info.Sys().(*syscall.Stat_t).Mode & 0o7777
+	if p.mode != nil {
+		mode = p.mode.apply(mode, info.IsDir())
+	}
+	return unix.Chmod(file, mode)
 }
 
 // graft moves the entries of a folder to the resolved path p. Folders that are there are merged.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +63,8 @@ func TestBuildConfiguration(t *testing.T) {
 		"ENV both forms":       {"FROM busybox\nENV A=1 B=\"two words\"\nENV C three words\n", nil, func(f image.Facts) any { return f.Env }, []string{"PATH=/bin", "A=1", "B=two words", "C=three words"}},
 		"ENV sees the old":     {"FROM busybox\nENV A=1\nENV A=2 B=$A\n", nil, func(f image.Facts) any { return f.Env[2] }, "B=1"},
 		"default values":       {"FROM busybox\nENV A=${X:-dflt} B=${PATH:+set}\n", nil, func(f image.Facts) any { return f.Env[1:] }, []string{"A=dflt", "B=set"}},
+		"PATH of scratch":      {"FROM scratch\nENV A=1\n", nil, func(f image.Facts) any { return f.Env }, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=1"}},
+		"PATH emptied":         {"FROM busybox\nENV PATH=\nFROM scratch\nENV PATH=/x\n", nil, func(f image.Facts) any { return f.Env }, []string{"PATH=/x"}},
 		"ARG default":          {"FROM busybox\nARG V=1\nLABEL v=$V\n", nil, func(f image.Facts) any { return f.Labels["v"] }, "1"},
 		"ARG given":            {"FROM busybox\nARG V=1\nLABEL v=$V\n", map[string]string{"V": "2"}, func(f image.Facts) any { return f.Labels["v"] }, "2"},
 		"ARG not in image env": {"FROM busybox\nARG V=1\n", nil, func(f image.Facts) any { return f.Env }, []string{"PATH=/bin"}},
@@ -177,6 +180,168 @@ COPY --from=0 --chown=1:1 /own /given
 	}
 	if _, err := os.Stat(filepath.Join(m, "some/skip.log")); !os.IsNotExist(err) {
 		t.Error("--exclude had no effect")
+	}
+}
+
+// Sources that are links are followed, by name or by pattern, and what they lead to goes by the link's name; links
+// further down are copied as links. This is how BuildKit and the builder before it do.
+func TestBuildCopyFollowsSources(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"real.txt": "r", "d/f": "f", "in/x": "x"})
+	for link, to := range map[string]string{"link": "real.txt", "linkdir": "d", "in/l": "x", "gone": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := map[string]struct{ dockerfile, path, want string }{
+		"named into a folder":   {"COPY link /x/", "/x/link", "r"},
+		"pattern":               {"COPY li*k /x/", "/x/link", "r"},
+		"pattern on a folder":   {"COPY linkd* /x/", "/x/f", "f"},
+		"pattern in a folder":   {"COPY in/* /x/", "/x/l", "x"},
+		"from a stage":          {"COPY link /s/real\nRUN ln -s real /s/l\nFROM busybox\nCOPY --from=0 /s/l* /x/", "/x/l", "r"},
+		"name is part of cache": {"COPY link /y/\nCOPY real.txt /y/", "/y/link", "r"},
+		"leads nowhere":         {"COPY go* /x/", "", "gone: a symbolic link to nowhere"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			write(t, dir, map[string]string{"Dockerfile": "FROM busybox\n" + tt.dockerfile + "\n"})
+			img, _, err := buildIn(t, s, dir, nil)
+			if tt.path == "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Error(err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readIn(t, img, tt.path); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			m := mounted(t, layersOf(t, img))
+			if info, err := os.Lstat(filepath.Join(m, tt.path)); err != nil || !info.Mode().IsRegular() {
+				t.Errorf("not a file: %v %v", info, err)
+			}
+		})
+	}
+}
+
+// A folder that COPY makes has nothing of its source's mode and owner: the context may lie in a private folder.
+func TestBuildCopyFromPrivateFolder(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"sub/inner/f": "f", "Dockerfile": `FROM scratch AS made
+COPY --chown=7:8 sub /kept
+FROM busybox
+COPY . /app
+COPY sub /plain
+COPY --chown=1:2 sub /owned
+COPY --from=made /kept /other
+`})
+	for _, d := range []string{"", "sub", "sub/inner"} {
+		if err := os.Chmod(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img, _, err := buildIn(t, s, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mounted(t, layersOf(t, img))
+	for path, want := range map[string]string{"app": "40755 0:0", "app/sub": "40700 0:0", "plain": "40755 0:0", "plain/inner": "40700 0:0", "owned": "40755 1:2", "other": "40755 0:0", "other/inner": "40700 7:8"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(m, path), &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%o %d:%d", st.Mode, st.Uid, st.Gid); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+}
+
+// WORKDIR makes folders for the user that USER names, but changes none that are there.
+func TestBuildWorkdirOwner(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	img := mustBuild(t, s, map[string]string{"Dockerfile": `FROM busybox
+RUN mkdir /there
+WORKDIR /root
+USER app
+WORKDIR /named/deep
+WORKDIR /there
+USER 5:6
+WORKDIR /numbers
+USER nosuch
+WORKDIR /unknown
+`}, nil)
+	m := mounted(t, layersOf(t, img))
+	for path, want := range map[string]string{"root": "0:0", "named": "1000:1001", "named/deep": "1000:1001", "there": "0:0", "numbers": "5:6", "unknown": "0:0"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(m, path), &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%d:%d", st.Uid, st.Gid); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+}
+
+// Names of one file stay one in a copy out of a stage, and the copy takes no more room.
+func TestBuildCopyKeepsHardLinks(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	img := mustBuild(t, s, map[string]string{"Dockerfile": `FROM busybox AS made
+RUN mkdir -p /d/sub /e && echo one > /d/a && ln /d/a /d/sub/b && ln /d/a /e/c && echo two > /d/z
+FROM busybox
+COPY --from=made /d /d
+COPY --from=made /e /d/a /f/
+COPY --from=made --chown=3:4 /d /g
+`}, nil)
+	m := mounted(t, layersOf(t, img))
+	stat := func(path string) (st unix.Stat_t) {
+		t.Helper()
+		if err := unix.Lstat(filepath.Join(m, path), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	for _, dir := range []string{"d", "g"} {
+		a, b, z := stat(dir+"/a"), stat(dir+"/sub/b"), stat(dir+"/z")
+		if a.Nlink != 2 || a.Ino != b.Ino || z.Nlink != 1 {
+			t.Errorf("%s: %d names of %d, %d", dir, a.Nlink, a.Ino, b.Ino)
+		}
+	}
+	if st := stat("g/sub/b"); st.Uid != 3 || st.Gid != 4 {
+		t.Errorf("owner %d:%d", st.Uid, st.Gid)
+	}
+	for path, want := range map[string]string{"/d/sub/b": "one\n", "/f/a": "one\n", "/f/c": "one\n", "/g/z": "two\n"} {
+		if got := readIn(t, img, path); got != want {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+// Equal layers are one folder in the store, which an overlay takes once only. What was removed in between is back.
+func TestBuildEqualLayers(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"d/a": "1", "Dockerfile": "FROM busybox\nCOPY d /x\nRUN rm -r /x && echo y > /y\nCOPY d /x\nRUN cat /x/a > /seen\n"})
+	img, _, err := buildIn(t, s, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := img.DiffIDs(); d[len(d)-4] != d[len(d)-2] {
+		t.Fatal("this test needs two equal layers")
+	}
+	m := mounted(t, layersOf(t, img))
+	for path, want := range map[string]string{"x/a": "1", "seen": "1", "y": "y\n"} {
+		if b, err := os.ReadFile(filepath.Join(m, path)); err != nil || string(b) != want {
+			t.Errorf("%s: %q %v", path, b, err)
+		}
 	}
 }
 
@@ -414,6 +579,27 @@ func TestBuildCacheMount(t *testing.T) {
 	}
 }
 
+// Of many files, too, exactly those that changed are told.
+func TestBuildCacheReasonOfManyFiles(t *testing.T) {
+	s := openStore(t)
+	dir := t.TempDir()
+	files := map[string]string{"Dockerfile": "FROM scratch\nCOPY d /d\n"}
+	for n := range 6000 {
+		files[fmt.Sprintf("d/f%04d", n)] = ""
+	}
+	write(t, dir, files)
+	for _, want := range []string{"first build", "d/f5500 changed"} {
+		_, st, err := buildIn(t, s, dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{"COPY: " + want}, st.lines); d != "" {
+			t.Error(d)
+		}
+		write(t, dir, map[string]string{"d/f5500": "x"})
+	}
+}
+
 func TestBuildCacheReasons(t *testing.T) {
 	s := openStore(t)
 	busybox(t, s)
@@ -561,6 +747,37 @@ func TestBuildUnchanged(t *testing.T) {
 	}
 }
 
+// An image that files are only copied from counts as much as the one a stage begins with.
+func TestBuildUnchangedWatchesCopiedImages(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	parts := func(text string) {
+		mustBuild(t, s, map[string]string{"f": text, "Dockerfile": "FROM scratch\nCOPY f /f\n"}, func(o *image.BuildOptions) { o.Tags = []string{"parts:1"} })
+	}
+	for name, dockerfile := range map[string]string{
+		"COPY": "FROM busybox\nCOPY --from=parts:1 /f /f\n",
+		"RUN":  "FROM busybox\nRUN --mount=type=bind,from=parts:1,target=/m cp /m/f /f\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			parts("one")
+			dir := t.TempDir()
+			write(t, dir, map[string]string{"Dockerfile": dockerfile})
+			opts := image.BuildOptions{Context: dir, Tags: []string{"app:1"}, Runner: &chroot{}}
+			waitSettled(t, dir)
+			if _, err := s.Build(context.Background(), opts); err != nil {
+				t.Fatal(err)
+			}
+			if img, err := s.Unchanged(context.Background(), opts); img == nil || err != nil {
+				t.Fatalf("not recognised: %v", err)
+			}
+			parts("two")
+			if img, _ := s.Unchanged(context.Background(), opts); img != nil {
+				t.Error("a new image of the name was overlooked")
+			}
+		})
+	}
+}
+
 // waitSettled waits until the newest change in a folder is old enough to be told from the next.
 func waitSettled(t testing.TB, dir string) {
 	t.Helper()
@@ -609,16 +826,25 @@ func TestBuildAdd(t *testing.T) {
 	w := gzip.NewWriter(&gz)
 	w.Write(inner)
 	w.Close()
+	pack := exec.Command("xz", "-c")
+	pack.Stdin = bytes.NewReader(inner)
+	xz, err := pack.Output()
+	if err != nil {
+		t.Fatalf("this test needs the program xz (Debian: xz-utils): %v", err)
+	}
+	broken := append(bytes.Clone(xz[:len(xz)-20]), make([]byte, 20)...)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
 		w.Write([]byte("fetched"))
 	}))
 	defer srv.Close()
 	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("fetched")))
-	files := map[string]string{"a.tar": string(inner), "a.tgz": gz.String(), "bad.tar": string(tarOf(t, entry{name: ".wh.etc"})), "up.tar": string(tarOf(t, entry{name: "../evil", body: "x"})), "plain.gz": "\x1f\x8bno"}
+	files := map[string]string{"a.tar": string(inner), "a.tgz": gz.String(), "a.tar.xz": string(xz), "broken.tar.xz": string(broken), "bad.tar": string(tarOf(t, entry{name: ".wh.etc"})), "up.tar": string(tarOf(t, entry{name: "../evil", body: "x"})), "plain.gz": "\x1f\x8bno"}
 	tests := map[string]struct{ dockerfile, path, want string }{
 		"tar":            {"ADD a.tar /x", "/x/in/f", "packed"},
 		"tar.gz":         {"ADD a.tgz /x/", "/x/in/f", "packed"},
+		"tar.xz":         {"ADD a.tar.xz /x/", "/x/in/f", "packed"},
+		"damaged tar.xz": {"ADD broken.tar.xz /x/", "", "broken.tar.xz"},
 		"not unpacked":   {"ADD --unpack=false a.tar /x", "/x", string(inner)},
 		"into link":      {"RUN mkdir -p /usr/lib && ln -s usr/lib /lib\nADD a.tar /", "/usr/lib/x", "through"},
 		"not an archive": {"ADD plain.gz /x/", "/x/plain.gz", "\x1f\x8bno"},
@@ -649,6 +875,28 @@ func TestBuildAdd(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+// What --chown is given for an archive's files takes no set-user-ID bit away.
+func TestBuildAddOwner(t *testing.T) {
+	s := openStore(t)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a.tar": string(tarOf(t, entry{name: "suid", body: "x", mode: 0o4711, uid: 5, gid: 6})), "Dockerfile": "FROM scratch\nADD a.tar /own/\nADD --chown=7:8 a.tar /given/\nADD --chown=7 --chmod=2755 a.tar /both/\n"})
+	needRoot(t)
+	img, _, err := buildIn(t, s, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mounted(t, layersOf(t, img))
+	for path, want := range map[string]string{"own/suid": "104711 5:6", "given/suid": "104711 7:8", "both/suid": "102755 7:7"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(m, path), &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%o %d:%d", st.Mode, st.Uid, st.Gid); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
 	}
 }
 

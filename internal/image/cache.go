@@ -37,9 +37,13 @@ const (
 	inputMount = "mount "
 )
 
+// stepRules is counted up when the same inputs begin to make another layer, so that a store that older versions wrote
+// does not answer for this one.
+const stepRules = "rules 2\n"
+
 func (in inputs) key() string {
 	b, _ := json.Marshal(in) // strings only: cannot fail
-	return digestOf(b).Hex()
+	return digestOf(append([]byte(stepRules), b...)).Hex()
 }
 
 // cachedStep answers a step from the cache, or runs fill to make its layer and remembers that.
@@ -156,23 +160,31 @@ func (in inputs) instruction() string {
 
 // slot names a place in a Dockerfile: a stage and the how-manieth instruction.
 func (b *builder) slot(st *state) string {
-	return b.store.path(dirSlots, digestOf(fmt.Appendf(nil, "%s\x00%d\x00%d", b.id, st.index, st.ordinal)).Hex())
+	return b.store.path(dirSlots, digestOf(fmt.Appendf(nil, "%s%s\x00%d\x00%d", stepRules, b.id, st.index, st.ordinal)).Hex())
 }
 
-// maxSlotFiles bounds how many files a slot remembers one by one.
-const maxSlotFiles = 5000
+// maxSlotFiles bounds how many files a slot remembers one by one: about 60 bytes for each.
+const maxSlotFiles = 200_000
 
-func (b *builder) rememberSlot(path string, in inputs) {
-	keep, files := inputs{}, 0
+// slotForm is what a slot remembers of inputs: short digests of the files, which are compared but never shown; of more
+// than maxSlotFiles files only all together.
+func (in inputs) slotForm() inputs {
+	var files, keep inputs
 	for _, i := range in {
 		if strings.HasPrefix(i[0], inputFile) {
-			if files++; files > maxSlotFiles {
-				continue
-			}
+			files = append(files, input{i[0], digestOf([]byte(i[1])).Hex()[:16]})
+		} else {
+			keep = append(keep, i)
 		}
-		keep = append(keep, i)
 	}
-	data, err := json.Marshal(keep)
+	if len(files) > maxSlotFiles {
+		return append(keep, input{"one of the files", files.key()})
+	}
+	return append(keep, files...)
+}
+
+func (b *builder) rememberSlot(path string, in inputs) {
+	data, err := json.Marshal(in.slotForm())
 	if err != nil {
 		return
 	}
@@ -192,7 +204,7 @@ func (b *builder) why(slot string, now inputs) string {
 	if err != nil || json.Unmarshal(data, &before) != nil {
 		return "first build"
 	}
-	was, is := before.byName(), now.byName()
+	was, is := before.byName(), now.slotForm().byName()
 	if was["instruction"] != is["instruction"] {
 		return "the instruction changed"
 	}

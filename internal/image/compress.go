@@ -63,6 +63,8 @@ func decompress(r io.Reader, c compression) (io.ReadCloser, error) {
 		return d.IOReadCloser(), nil
 	case bzipped:
 		return io.NopCloser(bzip2.NewReader(r)), nil
+	case xzipped:
+		return unxz(r)
 	case plain:
 		return io.NopCloser(r), nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -24,6 +25,8 @@ type copyPlan struct {
 	sources []copySource
 	// contents are written out in the instruction itself.
 	contents []instructions.SourceContent
+	// linked tells where the first of several names of a file was written, by the number of the file.
+	linked map[uint64]string
 }
 
 // copySource is one source with all that is below it.
@@ -34,7 +37,7 @@ type copySource struct {
 	files []copyFile
 	// archive tells that ADD unpacks it.
 	archive bool
-	name    string // instead of the last part of its path
+	name    string // what it is called in a folder; empty for the last part of its path
 }
 
 // copyFile is a file, folder or link: rel is its path below the source, "." for the source itself.
@@ -187,6 +190,8 @@ func (p *copyPlan) gather(paths, exclude []string, parents bool) error {
 			s := copySource{top: it}
 			if parents {
 				s.under = under[i]
+			} else {
+				s.name = under[i]
 			}
 			if s.files, err = p.collect(it, matcher); err != nil {
 				return err
@@ -197,7 +202,8 @@ func (p *copyPlan) gather(paths, exclude []string, parents bool) error {
 	return nil
 }
 
-// find lists what one source path names. With parents, the result also says where below the destination each goes.
+// find lists what one source path names. With parents, the result also says where below the destination each goes;
+// otherwise what each is called there, because a link's target goes by the link's name.
 func (p *copyPlan) find(src string, parents bool) ([]*item, []string, error) {
 	rel := strings.TrimLeft(path.Clean("/"+strings.ReplaceAll(src, "/./", "/")), "/")
 	if outside(src) {
@@ -224,7 +230,7 @@ func (p *copyPlan) find(src string, parents bool) ([]*item, []string, error) {
 		return nil, nil, &Error{Kind: KindInvalid, What: src, Err: err}
 	}
 	if !parents {
-		return found, nil, nil
+		return p.followed(found, rel)
 	}
 	pivot := ""
 	if i := strings.Index(src, "/./"); i >= 0 {
@@ -238,6 +244,28 @@ func (p *copyPlan) find(src string, parents bool) ([]*item, []string, error) {
 		}
 	}
 	return found, under, nil
+}
+
+// followed replaces links by what they lead to, as BuildKit does for sources, whether written out or matched by a
+// pattern. The names are those of the links.
+func (p *copyPlan) followed(found []*item, rel string) ([]*item, []string, error) {
+	names := make([]string, len(found))
+	for i, it := range found {
+		if !hasMeta(rel) {
+			names[i] = path.Base(rel)
+			continue
+		}
+		names[i] = path.Base(it.path)
+		if !it.isLink() {
+			continue
+		}
+		target, err := p.tree.lookup(it.path, true)
+		if err != nil {
+			return nil, nil, &Error{Kind: KindInvalid, What: it.path, Why: "a symbolic link to " + it.link + ", which is not in the " + p.tree.what(), Hint: "remove the link, or copy the folder it is in", Err: err}
+		}
+		found[i] = target
+	}
+	return found, names, nil
 }
 
 // outside tells whether a source path leads upwards out of its tree.
@@ -326,6 +354,9 @@ func (p *copyPlan) collect(top *item, exclude *patternmatcher.PatternMatcher) ([
 func (b *builder) hashSources(ctx context.Context, p *copyPlan) (inputs, error) {
 	var in inputs
 	for _, s := range p.sources {
+		if s.name != "" && s.name != path.Base(s.top.path) {
+			in = append(in, input{"name of " + s.top.path, s.name})
+		}
 		for _, f := range s.files {
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -407,6 +438,7 @@ func (b *builder) placeSource(ctx context.Context, u *upper, p *copyPlan, s copy
 	if s.archive {
 		return b.placeArchive(ctx, u, p, s, dest, made)
 	}
+	p.linked = map[uint64]string{} // of this source only: another may replace what this one wrote
 	if len(s.files) == 0 {
 		return nil
 	}
@@ -455,11 +487,28 @@ func (b *builder) placeSource(ctx context.Context, u *upper, p *copyPlan, s copy
 			resolved = target
 		}
 		at[f.rel] = resolved
+		if f.rel == "." && existing == nil {
+			// As BuildKit does: what is copied are the source's entries, so a new destination has nothing of the source's
+			// own mode and owner. A context in a private folder (0700) makes no private folder in the image.
+			if err := p.makeTop(u, resolved, f.modTime()); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := p.put(u, f.item, resolved, f.rel != "."); err != nil {
 			return err
 		}
 	}
 	return p.restoreTimes(u, s, at)
+}
+
+// makeTop makes the folder that a folder's entries are copied to.
+func (p *copyPlan) makeTop(u *upper, to string, t time.Time) error {
+	mode := uint32(0o755)
+	if p.mode != nil {
+		mode = p.mode.apply(mode, true)
+	}
+	return u.makeDir(to, mode, owner{uid: p.owner.uid, gid: p.owner.gid}, t)
 }
 
 // placeParents makes the folders above a source that --parents keeps, like those in the source.
@@ -523,6 +572,9 @@ func (p *copyPlan) put(u *upper, it *item, to string, overwrite bool) error {
 		}
 		return setAttributes(real, mode, o, it.modTime())
 	}
+	if done, err := p.putHardLink(u, it, to); done || err != nil {
+		return err
+	}
 	f, err := p.tree.open(it)
 	if err != nil {
 		return err
@@ -531,14 +583,37 @@ func (p *copyPlan) put(u *upper, it *item, to string, overwrite bool) error {
 	if err := u.makeFile(to, f, mode, o, it.modTime()); err != nil {
 		return err
 	}
-	if p.tree.owned() && !p.owner.set {
-		real, err := u.here(path.Dir(to))
-		if err != nil {
-			return err
-		}
-		return cloneXattrs(it.real, real+"/"+path.Base(to))
+	if !p.tree.owned() {
+		return nil
 	}
-	return nil
+	parent, err := u.here(path.Dir(to))
+	if err != nil {
+		return err
+	}
+	real := parent + "/" + path.Base(to)
+	if it.nlink > 1 {
+		p.linked[it.ino] = real
+	}
+	// Also under --chown, which takes a file's capabilities away: as BuildKit does.
+	return cloneXattrs(it.real, real)
+}
+
+// putHardLink makes a file of a stage or image that is one with another of the same source so in the copy, too: copying
+// a whole root would multiply what packages share. A context's links are an accident of this machine, and would make
+// equal builds differ.
+func (p *copyPlan) putHardLink(u *upper, it *item, to string) (bool, error) {
+	first, ok := p.linked[it.ino]
+	if !ok || it.nlink < 2 || !p.tree.owned() {
+		return false, nil
+	}
+	file, err := u.makeRoom(to)
+	if err != nil {
+		return false, err
+	}
+	if err := os.Link(first, file); err != nil {
+		return false, nil // too many links, or replaced meanwhile: a copy does as well
+	}
+	return true, u.keepTime(path.Dir(to))
 }
 
 // restoreTimes sets the folders' times again, which putting files into them has changed.

@@ -232,6 +232,25 @@ func (d *dockerfile) stageByName(name string, before int) (int, bool) {
 	return 0, false
 }
 
+// imageNames lists what stages begin with, copy from and mount, in order. Names of stages may be among them.
+func (d *dockerfile) imageNames() []string {
+	var names []string
+	for _, st := range d.stages {
+		names = append(names, st.BaseName)
+		for _, c := range st.Commands {
+			switch c := c.(type) {
+			case *instructions.CopyCommand:
+				names = append(names, c.From)
+			case *instructions.RunCommand:
+				for _, m := range instructions.GetMounts(c) {
+					names = append(names, m.From)
+				}
+			}
+		}
+	}
+	return names
+}
+
 // label names a stage in the log.
 func (d *dockerfile) label(i int) string {
 	if n := d.stages[i].Name; n != "" {

@@ -102,10 +102,10 @@ func (b *builder) optionsKey() string {
 // fingerprint puts together what a build depends on.
 func (b *builder) fingerprint(files filesPrint) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%q\n%s\n", b.optionsKey(), b.text, files.sum)
-	for _, st := range b.plan.stages {
-		if img, err := b.store.byName(st.BaseName); err == nil {
-			fmt.Fprintf(h, "base %q %s\n", st.BaseName, img.rec.Manifest)
+	fmt.Fprintf(h, "%s%s\n%q\n%s\n", stepRules, b.optionsKey(), b.text, files.sum)
+	for _, name := range b.plan.imageNames() {
+		if img, err := b.store.byName(name); err == nil {
+			fmt.Fprintf(h, "base %q %s\n", name, img.rec.Manifest)
 		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))

@@ -128,7 +128,23 @@ func (i *Image) Layers(ctx context.Context) ([]string, error) {
 			out = append(out, i.store.path(dirLayers, fix))
 		}
 	}
-	return out, nil
+	return topmost(out), nil
+}
+
+// topmost keeps the highest of equal folders. Overlay file systems refuse a folder that is there twice (ELOOP), which two
+// equal COPYs and the empty layers of older builders make; and the highest hides all that is in the lower ones.
+func topmost(dirs []string) []string {
+	last := make(map[string]int, len(dirs))
+	for n, dir := range dirs {
+		last[dir] = n
+	}
+	out := dirs[:0]
+	for n, dir := range dirs {
+		if last[dir] == n {
+			out = append(out, dir)
+		}
+	}
+	return out
 }
 
 // ReadFile returns a regular file of the image as a container would see it, without running anything. Links are

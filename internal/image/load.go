@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,9 @@ type LoadOptions struct {
 	Platform Platform
 	// AnyPlatform takes images of every platform.
 	AnyPlatform bool
-	// Name, when not empty, is given to the image on top of the names in the archive. The archive must then hold one image.
+	// Name, when not empty, is the image's name instead of those in the archive, so that a stranger's archive cannot take over
+	// a name that is in use. Of several images only the one that is tagged with it is loaded; without such a tag the archive
+	// must hold one image.
 	Name string
 	// What names the archive in messages; empty means its path, or "image archive".
 	What     string
@@ -208,7 +211,7 @@ func (s *Store) loadImages(ctx context.Context, a *archive, opts LoadOptions, op
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkImages(images, opts); err != nil {
+	if images, err = chosenImages(images, opts); err != nil {
 		return nil, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -279,13 +282,18 @@ func (s *Store) knownLayer(l archiveLayer) (layerInfo, bool) {
 	return layerInfo{blob: l.blob, diff: l.diff}, true
 }
 
-// checkImages refuses what does not fit before anything is unpacked.
-func (s *Store) checkImages(images []archiveImage, opts LoadOptions) error {
+// chosenImages are the images to take: all, or of several the one that is tagged with the wanted name. What does not fit is
+// refused before anything is unpacked.
+func chosenImages(images []archiveImage, opts LoadOptions) ([]archiveImage, error) {
 	if opts.Name != "" && len(images) != 1 {
-		return &Error{Kind: KindInvalid, What: opts.What, Why: "holds several images, which cannot all be called " + opts.Name}
+		chosen, err := namedImage(images, opts)
+		if err != nil {
+			return nil, err
+		}
+		images = []archiveImage{chosen}
 	}
 	if opts.AnyPlatform {
-		return nil
+		return images, nil
 	}
 	for _, img := range images {
 		if !img.platform.runs(opts.Platform) {
@@ -293,10 +301,27 @@ func (s *Store) checkImages(images []archiveImage, opts LoadOptions) error {
 			if len(img.names) > 0 {
 				what += ", " + img.names[0]
 			}
-			return wrongArchitecture(what, img.platform, opts.Platform)
+			return nil, wrongArchitecture(what, img.platform, opts.Platform)
 		}
 	}
-	return nil
+	return images, nil
+}
+
+// namedImage is the one of several images that carries the wanted name as a tag.
+func namedImage(images []archiveImage, opts LoadOptions) (archiveImage, error) {
+	var tags []string
+	want, err := ParseReference(opts.Name)
+	for _, img := range images {
+		if err == nil && slices.Contains(img.names, want.String()) {
+			return img, nil
+		}
+		tags = append(tags, img.names...)
+	}
+	why := "holds several images, and none is tagged " + opts.Name
+	if len(tags) > 0 {
+		why += "; the tags are " + strings.Join(tags, ", ")
+	}
+	return archiveImage{}, &Error{Kind: KindInvalid, What: opts.What, Why: why, Hint: "save one image, or tag the one that is meant"}
 }
 
 // commitImages makes images of what has been unpacked.
@@ -324,7 +349,7 @@ func (s *Store) commitImages(a *archive, images []archiveImage, opts LoadOptions
 		}
 		names := img.names
 		if opts.Name != "" {
-			names = append(names, opts.Name)
+			names = []string{opts.Name}
 		}
 		done, err := s.commit(a.what, img.manifest, img.config, layers, names)
 		if err != nil {
@@ -373,7 +398,7 @@ func (s *Store) loadStream(ctx context.Context, r io.Reader, opts LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkImages(images, opts); err != nil {
+	if images, err = chosenImages(images, opts); err != nil {
 		return nil, err
 	}
 	return s.commitImages(a, images, opts)

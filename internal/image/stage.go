@@ -100,6 +100,10 @@ func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) (
 			st.last = *cfg.Created
 		}
 	}
+	// As BuildKit does, for images from scratch too: commands are found then, whoever runs the image.
+	if _, ok := shell.EnvsFromSlice(st.config.Config.Env).Get("PATH"); !ok {
+		st.config.Config.Env = append(slices.Clone(st.config.Config.Env), defaultPath)
+	}
 	st.env = slices.Clone(st.config.Config.Env)
 	return b.withTriggers(st, def.Commands)
 }
@@ -422,15 +426,36 @@ func parsePorts(word string) ([]string, error) {
 	return out, nil
 }
 
-// setWorkdir sets the working directory, and makes it.
+// setWorkdir sets the working directory, and makes it, for the user that the commands after it run as: as BuildKit does.
 func (b *builder) setWorkdir(ctx context.Context, st *state, c *instructions.WorkdirCommand) error {
 	dir := path.Clean(st.absolute(c.Path))
-	key := inputs{{"chain", st.chain()}, {"instruction", "WORKDIR " + dir}}
-	err := b.cachedStep(ctx, st, c, "WORKDIR "+dir, key, func(u *upper) error {
-		return u.makeDirs(dir, owner{}, b.madeTime(time.Time{}))
+	o, err := b.userOwner(st)
+	if err != nil {
+		return err
+	}
+	key := inputs{{"chain", st.chain()}, {"instruction", "WORKDIR " + dir}, {"owner", fmt.Sprint(o)}}
+	err = b.cachedStep(ctx, st, c, "WORKDIR "+dir, key, func(u *upper) error {
+		return u.makeDirs(dir, o, b.madeTime(time.Time{}))
 	})
 	st.config.Config.WorkingDir = dir
 	return err
+}
+
+// userOwner is who the stage's USER is. A name that the image does not know yet is taken for root.
+func (b *builder) userOwner(st *state) (owner, error) {
+	user := st.config.Config.User
+	if user == "" {
+		return owner{}, nil
+	}
+	dirs, err := b.dirs(st)
+	if err != nil {
+		return owner{}, err
+	}
+	o, err := lookupOwner(b.store.view(dirs), user)
+	if KindOf(err) == KindNotFound {
+		return owner{}, nil
+	}
+	return owner{uid: o.uid, gid: o.gid}, err
 }
 
 // madeTime is the time of folders that a build makes without a model. It is fixed, so that equal builds are equal.

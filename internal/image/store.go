@@ -232,7 +232,7 @@ func (s *Store) writeFile(path string, data []byte) error {
 	return nil
 }
 
-// tempDir is a private folder under tmp. Its lock tells Prune that its owner is alive, and dies with the owner.
+// tempDir is a private folder under tmp. Its lock tells Sweep that its owner is alive, and dies with the owner.
 type tempDir struct {
 	path string
 	lock *os.File
@@ -249,13 +249,14 @@ func (s *Store) newTemp(kind string) (*tempDir, error) {
 		}
 		f, err := os.Open(dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // a Prune came between the two lines
+			continue // a Sweep came between the two lines
 		}
 		if err != nil {
 			return nil, s.storeError(err)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			f.Close()
+			os.Remove(dir) // taken for a leftover, and perhaps only looked at
 			continue
 		}
 		if _, err := os.Stat(dir); err != nil {

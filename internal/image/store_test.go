@@ -11,6 +11,8 @@ import (
 
 	"archive/tar"
 
+	"golang.org/x/sys/unix"
+
 	"longshore/internal/image"
 )
 
@@ -272,4 +274,55 @@ func TestOpenIsLazy(t *testing.T) {
 	if _, err := s.Resolve("x"); image.KindOf(err) != image.KindNotFound {
 		t.Error(err)
 	}
+}
+
+// What a killed process left in the store goes with the next build; what a living one works in stays.
+func TestSweep(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := image.Open(image.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.Leftovers(); err != nil || len(left) != 0 {
+		t.Errorf("a store that was never used: %v %v", left, err)
+	}
+	dead, alive := filepath.Join(dir, "tmp/step-1"), filepath.Join(dir, "tmp/step-2")
+	again := func() {
+		t.Helper()
+		for _, d := range []string{dead, alive} {
+			if err := os.MkdirAll(filepath.Join(d, "layer"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	again()
+	lock, err := os.Open(alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	gone := func(what string) {
+		t.Helper()
+		if _, err := os.Stat(dead); !os.IsNotExist(err) {
+			t.Errorf("%s left the dead folder: %v", what, err)
+		}
+		if _, err := os.Stat(alive); err != nil {
+			t.Errorf("%s took a folder in use: %v", what, err)
+		}
+	}
+	if left, err := s.Leftovers(); err != nil || len(left) != 1 || left[0] != dead {
+		t.Errorf("got %v %v", left, err)
+	}
+	if left, err := s.Sweep(); err != nil || len(left) != 1 {
+		t.Errorf("got %v %v", left, err)
+	}
+	gone("Sweep")
+	again()
+	if _, err := s.Build(context.Background(), image.BuildOptions{DockerfileContent: []byte("FROM scratch\n")}); err != nil {
+		t.Fatal(err)
+	}
+	gone("Build")
 }

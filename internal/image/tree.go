@@ -40,6 +40,7 @@ type item struct {
 	// mtime and ctime in nanoseconds, and ino, tell whether a file is still the same.
 	mtime, ctime int64
 	ino          uint64
+	nlink        uint64 // names of the file; in a view only
 	uid, gid     int
 	link         string
 	real         string // names the file among all that hashes are kept of
@@ -286,7 +287,7 @@ func (t *viewTree) owned() bool { return true }
 
 func (t *viewTree) item(n *node) (*item, error) {
 	st := n.stat()
-	it := &item{path: relative(n.path), mode: st.Mode, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(), ino: st.Ino, uid: int(st.Uid), gid: int(st.Gid), real: n.real, node: n}
+	it := &item{path: relative(n.path), mode: st.Mode, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(), ino: st.Ino, nlink: uint64(st.Nlink), uid: int(st.Uid), gid: int(st.Gid), real: n.real, node: n}
 	if it.isLink() {
 		var err error
 		if it.link, err = os.Readlink(n.real); err != nil {

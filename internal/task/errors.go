@@ -114,7 +114,11 @@ func (f Finding) String() string {
 	if p := f.Position(); p != "" {
 		b.WriteString(p + ": ")
 	}
-	fmt.Fprintf(&b, "%s: %s", f.Severity, f.What)
+	what := f.What
+	if f.Why != "" || f.Mend != "" {
+		what = strings.TrimSuffix(what, ".") // the sentence goes on
+	}
+	fmt.Fprintf(&b, "%s: %s", f.Severity, what)
 	if f.Why != "" {
 		fmt.Fprintf(&b, " (%s)", f.Why)
 	}

@@ -208,6 +208,8 @@ type File struct {
 	// UnpackZip, when Source opens as a zip file, unpacks its entries into the folder of Path instead, and the file itself
 	// is not kept. No entry may leave that folder.
 	UnpackZip bool `json:"unpackZip,omitempty"`
+	// Flat, with UnpackZip, leaves the archive's folders out: its files come under their base names.
+	Flat bool `json:"flat,omitempty"`
 	// URL is fetched to Source's place by the caller before staging; dispatch refuses it when the operator forbids it.
 	URL string `json:"url,omitempty"`
 }

@@ -101,6 +101,29 @@ func TestParseGiven(t *testing.T) {
 	}
 }
 
+// An "@path" anywhere in a document of inputs is relative to the document.
+func TestParseGivenPathsInDocuments(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	list := task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Array, Item: &task.Type{Kind: task.FileKind}}}
+	doc, err := json.Marshal([][]string{{"@f"}, {"@" + file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := task.ParseGiven(list, task.Given{JSON: doc, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, item := range v.Items {
+		if item.Items[0].Path != file {
+			t.Errorf("item %d: %+v", i, item)
+		}
+	}
+}
+
 func bound() *task.Task {
 	return &task.Task{Exchange: task.Files, Parameters: []task.Parameter{
 		{Name: "n", Direction: task.Input, Type: task.Type{Kind: task.Integer}, Aliases: []string{"input.n"}},
@@ -119,6 +142,35 @@ func TestBind(t *testing.T) {
 	want := map[string]task.Value{"n": {Text: "3"}, "def": {Text: "d"}, "fix": {Text: "f"}}
 	if d := cmp.Diff(want, v.Inputs); d != "" {
 		t.Error(d)
+	}
+}
+
+// A JSON null means "not given", as forms send it for what was left empty (Cytomine, Kaapana); where any JSON document may
+// stand it is a value.
+func TestBindTakesNullForNotGiven(t *testing.T) {
+	null := task.Given{JSON: json.RawMessage(" null ")}
+	tk := bound()
+	tk.Parameters = append(tk.Parameters, task.Parameter{Name: "any", Direction: task.Input, Type: task.Type{Kind: task.JSON}})
+	given := map[string]task.Given{"n": task.GivenText("3"), "opt": null, "def": null, "any": null}
+	v, err := task.Bind(tk, task.Request{Inputs: given})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]task.Value{"n": {Text: "3"}, "def": {Text: "d"}, "fix": {Text: "f"}, "any": {Text: "null"}}
+	if d := cmp.Diff(want, v.Inputs); d != "" || v.Given["opt"] || v.Given["def"] {
+		t.Error(d, v.Given)
+	}
+	given["n"] = null
+	if _, err := task.Bind(tk, task.Request{Inputs: given}); err == nil || !strings.Contains(err.Error(), `input "n": is required`) {
+		t.Errorf("a required input given as null: %v", err)
+	}
+}
+
+func TestBindSaysWhatAnInputTakes(t *testing.T) {
+	_, err := task.Bind(bound(), task.Request{Inputs: map[string]task.Given{"n": {JSON: json.RawMessage("[1]")}}})
+	var e *task.Error
+	if !errors.As(err, &e) || e.Message != `input "n": must be an integer, found [1]` || e.Hint != "it takes: integer; for example -i n=1" {
+		t.Errorf("%+v", e)
 	}
 }
 

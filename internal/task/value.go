@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type Given struct {
 	Text *string         // -i name=value
 	Path string          // -i name=@file-or-folder
 	JSON json.RawMessage // a member of a JSON object
+	Dir  string          // the folder that every "@path" in JSON is relative to; empty: the current one
 }
 
 // text is what was written, for values that are passed on as they are.
@@ -40,6 +42,11 @@ func (g Given) text() string {
 		return s
 	}
 	return string(g.JSON)
+}
+
+// null tells a JSON null.
+func (g Given) null() bool {
+	return g.JSON != nil && strings.TrimSpace(string(g.JSON)) == "null"
 }
 
 // asJSON is the value as a JSON document: text that is valid JSON is taken as such, other text becomes a JSON string.
@@ -115,8 +122,8 @@ func Bind(t *Task, r Request) (Values, error) {
 	}
 	take := func(name string, p *Parameter, g Given) {
 		switch {
-		case p.Type.verbatimNull(g):
-			return
+		case g.null() && p.Type.Kind != JSON && p.Place.Kind != PlaceBody:
+			return // forms send null for what was left empty
 		case v.Given[p.Name]:
 			problem(name, "input-twice", fmt.Sprintf("given twice (it means %q)", p.Name), "give it once")
 			return
@@ -132,7 +139,7 @@ func Bind(t *Task, r Request) (Values, error) {
 		}
 		val, err := ParseGiven(p.Type, g)
 		if err != nil {
-			problem(name, "input-type", err.Error(), "see what it takes with `longshore inspect`")
+			problem(name, "input-type", err.Error(), fmt.Sprintf("it takes: %s; for example -i %s=%s", p.Type.Describe(), name, p.Type.example()))
 			return
 		}
 		if p.Fixed && (p.Default == nil || p.Default.Text != val.Text) {
@@ -273,11 +280,14 @@ func parseGiven(t Type, g Given) (Value, error) {
 		case g.JSON != nil:
 			var s string
 			if json.Unmarshal(g.JSON, &s) != nil || !strings.HasPrefix(s, "@") {
-				return Value{}, fmt.Errorf(`must be a %s: write "@path"`, t.Kind)
+				return Value{}, fmt.Errorf(`must be %s: write "@path"`, t.Kind.withArticle())
 			}
-			return Value{Path: s[1:]}, nil
+			if path := s[1:]; g.Dir == "" || filepath.IsAbs(path) {
+				return Value{Path: path}, nil
+			}
+			return Value{Path: filepath.Join(g.Dir, s[1:])}, nil
 		default:
-			return Value{}, fmt.Errorf("must be a %s on this machine, not text: put @ before its path", t.Kind)
+			return Value{}, fmt.Errorf("must be %s on this machine, not text: put @ before its path", t.Kind.withArticle())
 		}
 	case g.Path != "":
 		data, err := readInline(g.Path)
@@ -293,10 +303,9 @@ func parseGiven(t Type, g Given) (Value, error) {
 		}
 		return fromText(t, text)
 	case t.Verbatim && (g.JSON != nil || g.Text != nil):
-		text, _ := g.verbatimText()
-		return Value{Text: text}, nil
+		return Value{Text: g.verbatimText()}, nil
 	case g.JSON != nil:
-		return fromJSON(t, g.JSON)
+		return fromJSON(t, g.JSON, g.Dir)
 	case g.Text != nil:
 		return fromText(t, *g.Text)
 	}
@@ -355,7 +364,7 @@ func fromText(t Type, s string) (Value, error) {
 		}
 		return Value{Text: s}, nil
 	case Array:
-		return fromJSON(t, json.RawMessage(s))
+		return fromJSON(t, json.RawMessage(s), "")
 	}
 	return Value{Text: s}, nil
 }
@@ -368,7 +377,8 @@ func jsonProblem(s string) string {
 	return "more than one document"
 }
 
-func fromJSON(t Type, raw json.RawMessage) (Value, error) {
+// fromJSON reads a JSON document as a value; dir is what its "@path" strings are relative to.
+func fromJSON(t Type, raw json.RawMessage, dir string) (Value, error) {
 	raw = json.RawMessage(strings.TrimSpace(string(raw)))
 	if !json.Valid(raw) {
 		return Value{}, fmt.Errorf("is not valid JSON: %s", jsonProblem(string(raw)))
@@ -383,7 +393,7 @@ func fromJSON(t Type, raw json.RawMessage) (Value, error) {
 		}
 		v := Value{Items: make([]Value, 0, len(items))}
 		for i, it := range items {
-			x, err := parseGiven(*t.Item, Given{JSON: it})
+			x, err := parseGiven(*t.Item, Given{JSON: it, Dir: dir})
 			if err != nil {
 				return Value{}, fmt.Errorf("item %d: %w", i, err)
 			}
@@ -406,7 +416,7 @@ func fromJSON(t Type, raw json.RawMessage) (Value, error) {
 		t.Kind == Number && strings.ContainsAny(string(raw[:1]), "-0123456789"):
 		return fromText(t, string(raw))
 	}
-	return Value{}, fmt.Errorf("must be a %s, found %s", t.Kind, shorten(string(raw)))
+	return Value{}, fmt.Errorf("must be %s, found %s", t.Kind.withArticle(), shorten(string(raw)))
 }
 
 func shorten(s string) string {
@@ -642,6 +652,14 @@ func (t Type) Describe() string {
 	add("max items", number(t.MaxItems))
 	add("as", strings.Join(t.Formats, "|"))
 	return strings.Join(parts, ", ")
+}
+
+// withArticle is the kind's name in a sentence: "an integer".
+func (k Kind) withArticle() string {
+	if strings.ContainsRune("aei", rune(k[0])) {
+		return "an " + string(k)
+	}
+	return "a " + string(k)
 }
 
 func (t Type) example() string {

@@ -96,11 +96,9 @@ func (c *collector) failure() *task.Failure {
 	if len(c.findings) == 0 {
 		return nil
 	}
-	f := &task.Failure{Reason: task.ReasonOutput, Message: c.findings[0].What, Hint: c.findings[0].Mend, Findings: c.findings}
-	if n := len(c.findings) + c.more; n > 1 {
-		f.Message = fmt.Sprintf("%d outputs are wrong: %s", n, f.Message)
+	return &task.Failure{
+		Reason: task.ReasonOutput, Message: summary("outputs", c.findings, c.more), Hint: c.findings[0].Mend, Findings: c.findings,
 	}
-	return f
 }
 
 // inputs takes over the sizes of the input arrays.
@@ -224,7 +222,7 @@ func (c *collector) onDisk(at, name string, t task.Type, x *extra, st fs.FileInf
 // text reads and tests a written-down output, and returns it as values of its kind have it.
 func (c *collector) text(at, name string, t task.Type, st fs.FileInfo) (string, *problem) {
 	if st.Size() > maxOutputText {
-		return "", &problem{code: codeValue, message: msgType, why: fmt.Sprintf("the file has %s, more than the %s of a written value", task.Bytes(st.Size()), task.Bytes(maxOutputText))}
+		return "", &problem{code: codeValue, message: msgType, why: fmt.Sprintf("the file has %s, more than the %s of a written value", task.Bytes(st.Size()), task.Bytes(maxOutputText)), mend: "write: " + t.Describe()}
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {

@@ -179,11 +179,11 @@ func lookAt(name string, size int64) (picture, error) {
 	return look(f, size), nil
 }
 
-// errNested tells a zip whose files lie in a folder.
-var errNested = errors.New("its files lie in a folder")
+// errNested tells a zip whose files lie in several folders.
+var errNested = errors.New("its files lie in several folders, or in a folder of a folder")
 
-// checkSlideZip tests a zip whose members will be unpacked into a folder: each must be a DICOM file at the top. Of each only
-// the beginning is read, where the dimensions are.
+// checkSlideZip tests a zip whose members will be unpacked into a folder: each must be a DICOM file, at the top or in one
+// folder that holds them all. Of each only the beginning is read, where the dimensions are.
 func checkSlideZip(t task.Type, x *extra, name string) (string, error) {
 	z, err := zip.OpenReader(name)
 	if err != nil {
@@ -195,6 +195,7 @@ func checkSlideZip(t task.Type, x *extra, name string) (string, error) {
 	}
 	var largest picture
 	var size int64 = -1
+	top := ""
 	for _, f := range z.File {
 		if f.Mode().IsDir() {
 			continue
@@ -206,7 +207,11 @@ func checkSlideZip(t task.Type, x *extra, name string) (string, error) {
 		if !ok || p.format != "dicom" {
 			return msgImageFormat, nil
 		}
-		if path.Dir(strings.ReplaceAll(f.Name, `\`, "/")) != "." {
+		folder := path.Dir(strings.ReplaceAll(f.Name, `\`, "/"))
+		if top == "" {
+			top = folder
+		}
+		if folder != top || strings.ContainsAny(folder, "/") {
 			return "", errNested
 		}
 		if n := int64(f.UncompressedSize64); n > size {

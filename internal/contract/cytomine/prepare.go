@@ -75,11 +75,20 @@ func refuse(v task.Values) error {
 }
 
 func inputError(findings []task.Finding) error {
-	message := findings[0].What
-	if len(findings) > 1 {
-		message = fmt.Sprintf("%d inputs are wrong: %s", len(findings), message)
+	return &task.Error{Code: task.ReasonInput, Message: summary("inputs", findings, 0), Hint: findings[0].Mend, Findings: findings}
+}
+
+// summary says in one sentence what is wrong with the values of a side: of the only one everything, of several their number
+// and the first. more counts those that are not among the findings.
+func summary(side string, findings []task.Finding, more int) string {
+	first := findings[0]
+	switch n := len(findings) + more; {
+	case n > 1:
+		return fmt.Sprintf("%d %s are wrong: %s", n, side, first.What)
+	case first.Why != "":
+		return fmt.Sprintf("%s (%s)", first.What, first.Why)
 	}
-	return &task.Error{Code: task.ReasonInput, Message: message, Hint: findings[0].Mend, Findings: findings}
+	return first.What
 }
 
 // problem is what is wrong with one value.
@@ -128,7 +137,7 @@ func (s *stager) stage(at string, t task.Type, x *extra, v task.Value) {
 		s.array(at, t, x, v)
 	default:
 		if bad := checkText(t, v.Text); bad != "" {
-			s.problem(at, problem{code: codeValue, message: bad, mend: "it takes: " + t.Describe()})
+			s.problem(at, problem{code: codeValue, message: bad, why: "it is " + quote(v.Text), mend: "it takes: " + t.Describe()})
 			return
 		}
 		s.files = append(s.files, task.File{Path: at, Text: written(t.Kind, v.Text)})
@@ -181,16 +190,16 @@ func (s *stager) onDisk(at string, t task.Type, x *extra, name string) {
 	}
 }
 
-// zipped stages a zip of DICOM files as the folder of its files.
+// zipped stages a zip of DICOM files as the folder of its files, which a folder of the archive may hold.
 func (s *stager) zipped(at string, t task.Type, x *extra, name string) {
 	bad, err := checkSlideZip(t, x, name)
 	switch {
 	case errors.Is(err, errNested):
-		s.problem(at, problem{code: codeValue, message: msgImageFormat, why: filepath.Base(name) + ": " + err.Error(), mend: "zip the DICOM files themselves, or give the folder instead of a zip"})
+		s.problem(at, problem{code: codeValue, message: msgImageFormat, why: filepath.Base(name) + ": " + err.Error(), mend: "zip the DICOM files themselves or one folder of them, or give the folder instead of a zip"})
 	case bad != "":
 		s.problem(at, problem{code: codeValue, message: bad, why: filepath.Base(name) + " is a zip, which is taken for a slide in DICOM files", mend: "it takes: " + describe(t, x)})
 	default:
-		s.files = append(s.files, task.File{Path: path.Join(at, "slide.zip"), Source: name, UnpackZip: true})
+		s.files = append(s.files, task.File{Path: path.Join(at, "slide.zip"), Source: name, UnpackZip: true, Flat: true})
 	}
 }
 

@@ -352,7 +352,9 @@ func TestImages(t *testing.T) {
 		{"formats: [wsidicom], " + size, zipped("a"), "", ""},
 		{"formats: [wsidicom], max_width: 19", zipped("a"), "", "invalid image width"},
 		{"formats: [png]", zipped("a"), "", "invalid image format"},
-		{"formats: [wsidicom]", zipped("top/a"), "", "invalid image format"},
+		{"formats: [wsidicom]", zipped("top/a", "top/b"), "", ""},
+		{"formats: [wsidicom]", zipped("top/a", "b"), "", "invalid image format"},
+		{"formats: [wsidicom]", zipped("top/sub/a"), "", "invalid image format"},
 		{"formats: [wsidicom]", zipped(), "", "invalid image format"},
 		{"formats: [wsidicom]", "PK\x03\x04", "", "invalid image format"},
 	} {
@@ -371,7 +373,7 @@ func TestImages(t *testing.T) {
 		}
 		want := []task.File{{Path: "n", Source: name}}
 		if strings.HasPrefix(c.content, "PK") {
-			want = []task.File{{Path: "n/slide.zip", Source: name, UnpackZip: true}}
+			want = []task.File{{Path: "n/slide.zip", Source: name, UnpackZip: true, Flat: true}}
 		}
 		if diff := cmp.Diff(want, x.Mounts[0].Files); diff != "" {
 			t.Error(diff)

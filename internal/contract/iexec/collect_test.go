@@ -136,6 +136,27 @@ func TestLinksInTheDeterministicPart(t *testing.T) {
 	}
 }
 
+// The file that a digest is of may be no link either, whichever generation it belongs to.
+func TestDeterminismFileIsNoLink(t *testing.T) {
+	for _, tc := range []struct {
+		pkg         files
+		mount, file string
+	}{
+		{v2("", ""), "iexec", "consensus.iexec"},
+		{v5(`{}`), "iexec_out", "determinism.iexec"},
+		{v5(`{}`), "iexec_out", "consensus.iexec"},
+	} {
+		got := run(t, mustLoad(t, tc.pkg), nil, files{"x": "a"}, func(l *task.Leftovers) {
+			if err := os.Symlink("x", filepath.Join(l.Mounts[tc.mount], tc.file)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got.Failure == nil || got.Failure.Findings[0].Rule != "IEXEC054" || got.Digest != "" {
+			t.Errorf("%s: %+v", tc.file, got)
+		}
+	}
+}
+
 func TestWholeOutputFolder(t *testing.T) {
 	tk := mustLoad(t, v5(`{}`))
 	left := files{"computed.json": `{"deterministic-output-path": "/iexec_out"}`}
@@ -231,7 +252,7 @@ func TestLegacyDigests(t *testing.T) {
 	if other := run(t, tk, nil, left, withLog); other.Digest == one.Digest {
 		t.Error("the digest does not depend on the content")
 	}
-	if got = run(t, tk, nil, files{}, nil); got.Digest != "" || len(got.Warnings) != 1 {
+	if got = run(t, tk, nil, files{}, nil); got.Digest != "" || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "there is no digest") {
 		t.Errorf("%+v", got)
 	}
 }

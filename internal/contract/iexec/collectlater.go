@@ -48,6 +48,12 @@ func (c *collector) laterDigest() error {
 	if found {
 		return c.computed(data, err)
 	}
+	for _, name := range []string{"determinism.iexec", "consensus.iexec"} {
+		if c.linkInside(name) {
+			c.refuseLink(path.Join(folderOut, name))
+			return nil
+		}
+	}
 	data, found, err = c.small("determinism.iexec")
 	if found && err == nil {
 		c.deterministic("determinism.iexec")
@@ -114,7 +120,7 @@ func (c *collector) computed(data []byte, err error) error {
 	n, err := contract.ParseJSON(data)
 	switch {
 	case err != nil:
-		return fail(ruleComputed, "", "computed.json is not valid JSON: %v", err)
+		return fail(ruleComputed, "write one JSON object", "computed.json is not valid JSON: %v", err)
 	case n.Kind != contract.NodeObject:
 		return fail(ruleComputed, "write an object", "computed.json is a %s, must be an object", n.Kind)
 	}
@@ -175,7 +181,8 @@ func (c *collector) deterministicPath(written string) error {
 	case err != nil:
 		return fail(ruleDeterministic, "write the file before computed.json names it", "deterministic-output-path %q does not exist", shorten(written))
 	case c.linkInside(rel):
-		return fail(ruleLink, "copy the file", "%s is a link: the digest would cover another file than the upload", clean)
+		c.refuseLink(clean)
+		return nil
 	}
 	if st.IsDir() {
 		return c.digestFolder(rel, clean, fail)
@@ -202,6 +209,11 @@ func (c *collector) linkInside(rel string) bool {
 	return false
 }
 
+// refuseLink reports a link in the part that the digest covers (iExec reference, section 5.2).
+func (c *collector) refuseLink(name string) {
+	c.problems.add(ruleLink, contract.At{}, "copy the file", "%s is a link: the digest would cover another file than the upload", name)
+}
+
 // digestFolder is keccak256 over the sha256 of each file that lies directly in the folder, in the order of their paths.
 // The logs, which workers write beside the app's files, count when the folder is the output folder itself.
 func (c *collector) digestFolder(rel, clean string, fail func(rule, mend, what string, args ...any) error) error {
@@ -219,7 +231,8 @@ func (c *collector) digestFolder(rel, clean string, fail func(rule, mend, what s
 	for _, e := range entries {
 		switch {
 		case e.Type()&os.ModeSymlink != 0:
-			return fail(ruleLink, "copy the file", "%s is a link: the digest would cover another file than the upload", path.Join(clean, e.Name()))
+			c.refuseLink(path.Join(clean, e.Name()))
+			return nil
 		case e.IsDir():
 			c.warn("%s is not covered by the digest: only files directly in %s are", path.Join(clean, e.Name()), clean)
 			continue
@@ -251,6 +264,10 @@ func (c *collector) digestFolder(rel, clean string, fail func(rule, mend, what s
 		sums = append(sums, d)
 	}
 	c.Digest, c.DigestRule = hex.EncodeToString(keccak256(sums...)), fmt.Sprintf("computed.json: keccak256 over the sha256 of the %d files of %s", len(names), clean)
+	if len(names) == 0 {
+		c.warn("the digest covers nothing: no file lies directly in %s", clean)
+		return nil
+	}
 	c.note("deterministic: the files of %s are %s", clean, shorten(strings.Join(names, ", ")))
 	return nil
 }

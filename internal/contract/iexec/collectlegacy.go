@@ -77,7 +77,7 @@ func (c *collector) legacy() error {
 		}
 	}
 	c.Outputs[outputResult] = task.Value{Path: c.dir, Except: same}
-	if len(changed) == 0 && c.left.Exit.Code == 0 {
+	if len(changed) == 0 && c.left.Exit.Code == 0 && holdsAnything(c.left.Log) {
 		c.warn("the app created or changed no file under %s: the result is its log", folderV2)
 	}
 	d, err := c.legacyDigest(entries, changed)
@@ -102,6 +102,10 @@ const singleResult = 256_000
 // It is nil when there is nothing to digest.
 func (c *collector) legacyDigest(entries, changed []entry) ([]byte, error) {
 	const consensus = "consensus.iexec"
+	if c.linkInside(consensus) {
+		c.refuseLink(path.Join(folderV2, consensus))
+		return nil, nil
+	}
 	if st, err := c.root.Stat(consensus); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
 		c.deterministic(consensus)
 		c.DigestRule = "sha256 of consensus.iexec"
@@ -123,6 +127,7 @@ func (c *collector) legacyDigest(entries, changed []entry) ([]byte, error) {
 			return sumOf(func() (io.ReadCloser, error) { return os.Open(log) })
 		}
 	case len(changed) == 0 && log == "":
+		c.warn("there is no digest: the app left no file and wrote nothing; write a deterministic %s", path.Join(folderV2, consensus))
 		return nil, nil
 	}
 	c.DigestRule = "sha256 of the result archive (not reproducible on iExec)"

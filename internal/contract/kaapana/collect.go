@@ -46,8 +46,11 @@ func (Contract) Collect(t *task.Task, x *task.Execution, l task.Leftovers) (task
 			c.Warnings = append(c.Warnings, fmt.Sprintf("the output %s is empty", p.Name))
 		}
 	}
-	c.Notes = append(c.Notes, exitNotes(x, was, l.Exit)...)
-	if skipped(l.Exit) {
+	switch {
+	case l.Exit.OOM && x.Resources.Memory > 0:
+		c.Failure = &task.Failure{Reason: task.ReasonOOM, Message: outOfMemory(x.Resources.Memory, was.Limit)}
+	case skipped(l.Exit):
+		c.Notes = append(c.Notes, "skipped: true (Kaapana reads 126 as skipped)")
 		c.Failure = &task.Failure{Reason: task.ReasonExit, Message: "the container exited with code 126, which Kaapana reads as skipped"}
 	}
 	return c, nil
@@ -68,19 +71,14 @@ func mountPoints(x *task.Execution) map[string][]string {
 
 func skipped(e task.Exit) bool { return e.Code == skipCode && e.Signal == 0 && !e.OOM }
 
-func exitNotes(x *task.Execution, was left, e task.Exit) []string {
-	var notes []string
-	if skipped(e) {
-		notes = append(notes, "skipped: true (Kaapana reads 126 as skipped)")
+// outOfMemory says which limit was reached, where it came from, and what Kaapana's Kubernetes runner, which multiplies
+// every limit by 1.1, would have allowed (Kaapana reference, 2.5.4).
+func outOfMemory(limit task.Bytes, source string) string {
+	if source != "" {
+		source = ", from " + source
 	}
-	if e.OOM && x.Resources.Memory > 0 {
-		if was.Limit != "" {
-			notes = append(notes, "the memory limit came from "+was.Limit)
-		}
-		more := x.Resources.Memory + x.Resources.Memory/10
-		notes = append(notes, fmt.Sprintf("Kaapana's Kubernetes runner would have allowed ten per cent more, %s", exact(more)))
-	}
-	return notes
+	return fmt.Sprintf("the container ran out of memory: its limit is %s%s; Kaapana's Kubernetes runner would have allowed ten per cent more, %s",
+		limit, source, exact(limit+limit/10))
 }
 
 // found is what lies in an output channel. Data is laid out as one sub-folder per item, by convention.

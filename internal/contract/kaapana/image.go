@@ -143,8 +143,11 @@ func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.Image
 	if err != nil {
 		return t, []task.Finding{{Rule: ruleFileKind, Severity: task.SeverityError, What: err.Error()}}
 	}
-	if d.Task != nil {
+	switch {
+	case d.Task != nil:
 		return checkTask(t, d, img)
+	case src.Image != nil:
+		return t, nil // Load read the image itself
 	}
 	r := &reader{Report: contract.Report{File: inImage}}
 	data, err := img.ReadFile(inImage, fileLimit)

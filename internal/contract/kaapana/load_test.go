@@ -286,6 +286,11 @@ func TestCheckImage(t *testing.T) {
 		t.Errorf("no /bin/sh in the image: %v", findings)
 	}
 
+	// An image that was named itself was read by Load.
+	if got, findings = checker.CheckImage(grow, contract.Source{Image: other}, other); got != grow || len(findings) != 0 {
+		t.Errorf("%+v %v", got, findings)
+	}
+
 	_, findings = checker.CheckImage(grow, src, image{})
 	if f := find(findings, "file-not-copied"); f == nil || f.What != "The image has no /processing-container.json; the folder has processing-container.json." || f.Severity != task.SeverityError {
 		t.Errorf("%v", findings)

@@ -315,8 +315,9 @@ func TestCollect(t *testing.T) {
 		{task.Exit{Code: 3}, task.Collected{Outputs: outputs, Notes: []string{items}}},
 		{task.Exit{Code: 126}, task.Collected{Outputs: outputs, Notes: []string{items, "skipped: true (Kaapana reads 126 as skipped)"},
 			Failure: &task.Failure{Reason: task.ReasonExit, Message: "the container exited with code 126, which Kaapana reads as skipped"}}},
-		{task.Exit{Code: 137, OOM: true}, task.Collected{Outputs: outputs, Notes: []string{
-			items, "the memory limit came from the caller", "Kaapana's Kubernetes runner would have allowed ten per cent more, 110 MiB (115343360 B)",
+		{task.Exit{Code: 137, OOM: true}, task.Collected{Outputs: outputs, Notes: []string{items}, Failure: &task.Failure{
+			Reason:  task.ReasonOOM,
+			Message: "the container ran out of memory: its limit is 100 MiB, from the caller; Kaapana's Kubernetes runner would have allowed ten per cent more, 110 MiB (115343360 B)",
 		}}},
 	} {
 		got, err := kaapana.New().Collect(tk, x, leftovers(c.exit))

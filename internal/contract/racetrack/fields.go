@@ -69,11 +69,19 @@ func (l *loader) wrongType(n *contract.Node, field, want string) {
 	case want == "string" && s == scalarNull:
 		add.Mend = "give it a value"
 	case want == "string" && s != scalarNone:
-		add.Why = "YAML 1.1 takes it for a " + string(s)
+		add.Why = "YAML 1.1 takes it for " + article(string(s))
 		add.Mend = `quote it: "` + show(n.Text) + `"`
 	default:
-		add.Mend = "write a " + want
+		add.Mend = "write " + article(want)
 	}
+}
+
+// article puts "a" or "an" before a word.
+func article(word string) string {
+	if strings.ContainsAny(word[:min(1, len(word))], "aeiou") {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 // text reads a string; "" when it is not there or not a string.
@@ -147,7 +155,7 @@ func (l *loader) variables(in *contract.Node, key string) []variable {
 		case scalarString:
 		case scalarBool, scalarInt, scalarFloat:
 			add := l.on(ruleSourceText, m.Value, "%s: input should be a valid string, got %s; it is taken as the text %q", show(field), source(m.Value), m.Value.Text)
-			add.Why = "Racetrack since 2.27 refuses a " + string(s) + " here"
+			add.Why = "Racetrack since 2.27 refuses " + article(string(s)) + " here"
 			add.Mend = `quote it: "` + show(m.Value.Text) + `"`
 		default:
 			l.wrongType(m.Value, field, "string")

@@ -1,0 +1,17 @@
+package cytomine
+
+import (
+	_ "embed"
+
+	"longshore/internal/contract"
+)
+
+//go:embed schema.json
+var schemaText string
+
+var _ contract.SchemaProvider = Contract{}
+
+// Schemas implements contract.SchemaProvider.
+func (Contract) Schemas() []contract.Schema {
+	return []contract.Schema{{Document: "descriptor", Files: []string{"descriptor.yml", "descriptor.yaml"}, JSON: schemaText}}
+}

@@ -1,0 +1,17 @@
+package iexec
+
+import (
+	_ "embed"
+
+	"longshore/internal/contract"
+)
+
+//go:embed schema.json
+var schemaText string
+
+var _ contract.SchemaProvider = Contract{}
+
+// Schemas implements contract.SchemaProvider.
+func (Contract) Schemas() []contract.Schema {
+	return []contract.Schema{{Document: "manifest", Files: []string{"iexec.json"}, JSON: schemaText}}
+}
