@@ -2,6 +2,7 @@ package app
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,10 @@ func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Ima
 		return nil, imageError(err)
 	}
 	var img *image.Image
+	fresh := true
 	switch src.Kind {
 	case task.ImageBuild:
-		img, err = i.app.build(ctx, store, src)
+		img, fresh, err = i.app.build(ctx, store, src)
 	case task.ImageArchive:
 		img, err = i.load(ctx, store, src)
 	default:
@@ -48,27 +50,36 @@ func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Ima
 		return nil, (&task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("image %s has the digest %s, the package names %s", src.Name, img.Digest(), src.Digest)}).
 			WithHint("pull the image again, or mend the digest in the package")
 	}
-	return readyImage{img}, nil
+	ready := readyImage{img: img}
+	if src.Kind != task.ImageReference {
+		ready.name, err = i.app.claim(store, src, img)
+		if fresh {
+			i.app.tell(image.Event{Kind: image.EventImage, Text: ready.name})
+		}
+	}
+	return ready, imageErrorOrNil(err)
 }
 
-// Build builds a task's image and returns it.
-func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, error) {
+// Build gets a task's image ready and returns it with the name to call it by.
+func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, string, error) {
 	ready, err := (&images{app: a}).Ensure(ctx, src)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return ready.(readyImage).img, nil
+	return ready.(readyImage).img, ready.Facts().Reference, nil
 }
 
-func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (*image.Image, error) {
+// build builds an image, unless nothing has changed since the last time; fresh tells that something was done.
+func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (img *image.Image, fresh bool, err error) {
 	opts := image.BuildOptions{
-		Context: src.Context, Dockerfile: src.Dockerfile, Tags: append([]string{src.Name}, src.Aliases...),
-		Args: src.Args, Network: true, NoCache: a.cfg.NoCache, Progress: a.cfg.Progress, Runner: &buildRunner{engine: a.engine},
+		Context: src.Context, Dockerfile: src.Dockerfile, Tags: []string{ownName(src)},
+		Args: src.Args, Network: true, NoCache: a.cfg.NoCache, Progress: a.untitled(), Runner: &buildRunner{engine: a.engine},
 	}
-	if img, err := store.Unchanged(ctx, opts); img != nil || err != nil {
-		return img, err
+	if img, err = store.Unchanged(ctx, opts); img != nil || err != nil {
+		return img, false, err
 	}
-	return store.Build(ctx, opts)
+	img, err = store.Build(ctx, opts)
+	return img, true, err
 }
 
 func (i *images) load(ctx context.Context, store *image.Store, src task.ImageSource) (*image.Image, error) {
@@ -78,14 +89,9 @@ func (i *images) load(ctx context.Context, store *image.Store, src task.ImageSou
 		what += ": " + src.Entry
 		open = func() (io.ReadCloser, error) { return openEntry(src.Archive, src.Entry) }
 	}
-	loaded, err := store.LoadArchive(ctx, open, image.LoadOptions{Name: src.Name, What: what, Progress: i.app.cfg.Progress})
+	loaded, err := store.LoadArchive(ctx, open, image.LoadOptions{Name: src.Name, As: ownName(src), What: what, Progress: i.app.untitled()})
 	if err != nil {
 		return nil, err
-	}
-	for _, alias := range src.Aliases {
-		if err := store.Tag(loaded[0], alias); err != nil {
-			return nil, err
-		}
 	}
 	return loaded[0], nil
 }
@@ -123,18 +129,22 @@ func (p *Package) CheckImage(img *image.Image) []task.Finding {
 	if !ok {
 		return nil
 	}
-	_, findings := checker.CheckImage(p.Task, p.Source, readyImage{img})
+	_, findings := checker.CheckImage(p.Task, p.Source, readyImage{img: img})
 	return findings
 }
 
 // readyImage shows an image of the store to contracts and dispatch.
-type readyImage struct{ img *image.Image }
+type readyImage struct {
+	img *image.Image
+	// name is the one to show; empty means the image's own.
+	name string
+}
 
 // Facts implements contract.ImageFiles.
 func (r readyImage) Facts() task.ImageFacts {
 	f := r.img.Facts()
 	out := task.ImageFacts{
-		Reference: r.img.Name(), Digest: string(r.img.Digest()), Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, WorkingDir: f.WorkingDir,
+		Reference: cmp.Or(r.name, r.img.Name()), Digest: string(r.img.Digest()), Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, WorkingDir: f.WorkingDir,
 		User: f.User, Labels: f.Labels, StopSignal: f.StopSignal, Arch: f.Platform.String(),
 	}
 	for _, p := range f.ExposedPorts {
@@ -160,7 +170,9 @@ func (r readyImage) ReadFile(path string, limit int64) ([]byte, error) {
 func (r readyImage) Layers(ctx context.Context) ([]string, error) { return r.img.Layers(ctx) }
 
 // ImageError translates the image store's errors for people; nil stays nil.
-func ImageError(err error) error {
+func ImageError(err error) error { return imageErrorOrNil(err) }
+
+func imageErrorOrNil(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -111,7 +111,7 @@ func (a *App) openImage(p *Package, name string) error {
 	if err != nil {
 		return imageError(err)
 	}
-	p.Source.Image = readyImage{img}
+	p.Source.Image = readyImage{img: img}
 	return nil
 }
 

@@ -34,13 +34,13 @@ func (g *globals) build(ctx context.Context, given string, f *jobFlags) error {
 		return err
 	}
 	defer a.pkg.Close()
-	img, err := a.app.Build(ctx, a.pkg.Task.Image)
+	img, name, err := a.app.Build(ctx, a.pkg.Task.Image)
 	if err != nil {
 		return err
 	}
 	if g.json {
-		return g.printJSON(map[string]any{"reference": img.Name(), "names": img.Names(), "digest": img.Digest(), "size": img.Facts().Size, "layers": img.Facts().LayerCount})
+		return g.printJSON(map[string]any{"reference": name, "names": img.Names(), "digest": img.Digest(), "size": img.Facts().Size, "layers": img.Facts().LayerCount})
 	}
-	fmt.Fprintf(g.Out, "%s@%s (%d layers, %s)\n", img.Name(), img.Digest(), img.Facts().LayerCount, task.Bytes(img.Facts().Size))
+	fmt.Fprintf(g.Out, "%s@%s (%d layers, %s)\n", name, img.Digest(), img.Facts().LayerCount, task.Bytes(img.Facts().Size))
 	return nil
 }

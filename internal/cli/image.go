@@ -52,14 +52,19 @@ type imageLine struct {
 func imageLines(imgs []*image.Image) []imageLine {
 	lines := []imageLine{}
 	for _, i := range imgs {
-		names := i.Names()
-		if len(names) == 0 {
-			names = []string{"<none>"}
-		}
-		for _, n := range names {
+		var names []string
+		for _, n := range i.Names() {
 			if r, err := image.ParseReference(n); err == nil {
 				n = r.Familiar()
 			}
+			if !app.IsOwnName(n) {
+				names = append(names, n)
+			}
+		}
+		if len(names) == 0 {
+			names = []string{i.Name()}
+		}
+		for _, n := range names {
 			lines = append(lines, imageLine{n, string(i.Digest()), i.Facts().Size, i.Facts().LayerCount, i.Facts().Created.UTC().Format("2006-01-02 15:04")})
 		}
 	}

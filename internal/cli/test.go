@@ -124,10 +124,10 @@ func (t *tester) test(ctx context.Context, after []string) error {
 	}
 	defer os.RemoveAll(t.dir)
 	start := time.Now()
-	if img, err := o.app.Build(ctx, o.pkg.Task.Image); err != nil {
+	if img, name, err := o.app.Build(ctx, o.pkg.Task.Image); err != nil {
 		t.add("build", start, false, err.Error())
 	} else {
-		t.add("build", start, true, img.Name())
+		t.add("build", start, true, name)
 		for _, f := range o.pkg.CheckImage(img) {
 			if f.Severity == task.SeverityError {
 				t.add("image", start, false, f.String())

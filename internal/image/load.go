@@ -29,6 +29,8 @@ type LoadOptions struct {
 	// a name that is in use. Of several images only the one that is tagged with it is loaded; without such a tag the archive
 	// must hold one image.
 	Name string
+	// As, when not empty, is the name that the image is given in Name's place; Name then only chooses among several.
+	As string
 	// What names the archive in messages; empty means its path, or "image archive".
 	What     string
 	Progress Progress
@@ -348,7 +350,10 @@ func (s *Store) commitImages(a *archive, images []archiveImage, opts LoadOptions
 			layers[i] = info
 		}
 		names := img.names
-		if opts.Name != "" {
+		switch {
+		case opts.As != "":
+			names = []string{opts.As}
+		case opts.Name != "":
 			names = []string{opts.Name}
 		}
 		done, err := s.commit(a.what, img.manifest, img.config, layers, names)

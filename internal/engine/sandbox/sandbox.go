@@ -164,7 +164,7 @@ func (e *Engine) Stop(ctx context.Context, h engine.Handle, grace time.Duration)
 		case <-t.C:
 		}
 	}
-	if err := c.signal(unix.SIGKILL); err != nil {
+	if err := c.kill(); err != nil {
 		return err
 	}
 	select {
@@ -181,6 +181,13 @@ func (c *container) signal(s unix.Signal) error {
 		return fmt.Errorf("sandbox: sending %s to container %s: %w", unix.SignalName(s), c.id, err)
 	}
 	return nil
+}
+
+// kill ends the main process, and with it everything in the container.
+func (c *container) kill() error {
+	err := c.signal(unix.SIGKILL)
+	letDie(c.cgroup.dirs)
+	return err
 }
 
 // Remove implements engine.Engine.
@@ -233,7 +240,7 @@ func (c *container) follow(streams *sync.WaitGroup, pipes []*os.File, release fu
 			c.mu.Lock()
 			c.diskExceeded = true
 			c.mu.Unlock()
-			c.signal(unix.SIGKILL)
+			c.kill()
 		})
 	}
 	// PID 1 is reaped only after the kernel has killed and reaped everything else in its PID namespace.

@@ -159,6 +159,7 @@ func (o *orphan) list() []engine.Leftover {
 
 func (o *orphan) remove() error {
 	if o.Main.PID != 0 {
+		letDie(o.Cgroups)
 		if err := kill(o.Main); err != nil {
 			return fmt.Errorf("sandbox: ending container %s: %w", o.ID, err)
 		}
