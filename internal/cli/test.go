@@ -45,7 +45,7 @@ given with -i or -d are one more example. --junit writes the report as JUnit XML
 					return err
 				}
 			}
-			t := &tester{g: g, f: f, runs: runs, report: testReport{Package: args[0], Pass: true}}
+			t := &tester{done: func() {}, g: g, f: f, runs: runs, report: testReport{Package: args[0], Pass: true}}
 			started := time.Now()
 			err := t.test(c.Context(), after)
 			if report != "" {
@@ -95,6 +95,7 @@ type exampleDifference struct {
 
 // tester runs the checks of one package.
 type tester struct {
+	done   func() // removes a body that was read from standard input
 	g      *globals
 	f      *jobFlags
 	app    *app.App
@@ -116,6 +117,7 @@ func (t *tester) test(ctx context.Context, after []string) error {
 	counts := countFindings(o.pkg.Findings)
 	t.add("validate", time.Now(), true, fmt.Sprintf("%d warnings, %d notes", counts[task.SeverityWarning], counts[task.SeverityNote]))
 	examples, err := t.examples(after)
+	defer t.done()
 	if err != nil {
 		return err
 	}
@@ -160,7 +162,7 @@ func (t *tester) examples(after []string) ([]contract.Example, error) {
 	if err != nil {
 		return nil, err
 	}
-	done()
+	t.done = done
 	if len(req.Inputs) > 0 || req.Body != nil || len(req.Env) > 0 || after != nil {
 		examples = append(examples, contract.Example{Name: "given inputs", Variant: t.pkg.Task.Variant, Request: req})
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -126,6 +127,9 @@ func (r *run) gather(ctx context.Context) error {
 	return nil
 }
 
+// maxLeftDepth bounds how deep folders may be nested in what is left: no tool of the caller's would get at more.
+const maxLeftDepth = 500
+
 // makeSafe walks what a container left in a mount. Everything that is no regular file, folder or permitted link is an output
 // error; rights are set so that the caller can read it, and special bits are taken off. The container is dead by now, so
 // nothing changes under the walk.
@@ -135,66 +139,8 @@ func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []stri
 		return nil, task.Errorf(task.ReasonEngine, "cannot open what the container left in %s: %w", m.Target, err)
 	}
 	defer root.Close()
-	var bad []task.Finding
-	count := 0
-	refuse := func(name, what, mend string) {
-		bad = append(bad, task.Finding{Rule: "output-kind", Severity: task.SeverityError, File: name, What: fmt.Sprintf("%s is a %s", filepath.Join(m.Target, name), what), Mend: mend})
-	}
-	var walk func(name string) error
-	walk = func(name string) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := own(root, name); err != nil {
-			return err
-		}
-		if err := tolerate(root.Chmod(name, 0o755)); err != nil {
-			return err
-		}
-		d, err := root.Open(name)
-		if err != nil {
-			return err
-		}
-		entries, err := d.ReadDir(-1)
-		d.Close()
-		if err != nil {
-			return err
-		}
-		if count += len(entries); count > maxLeftFiles {
-			return task.Errorf(task.ReasonOutput, "the container left more than %d files in %s", maxLeftFiles, m.Target)
-		}
-		for _, e := range entries {
-			child := filepath.Join(name, e.Name())
-			switch t := e.Type(); {
-			case t.IsDir():
-				if err := walk(child); err != nil {
-					return err
-				}
-			case t.IsRegular():
-				if err := own(root, child); err != nil {
-					return err
-				}
-				if err := safeMode(root, child); err != nil {
-					return err
-				}
-			case t&fs.ModeSymlink != 0:
-				if m.Links != task.LinksKeptInside {
-					refuse(child, "symbolic link", "write the file itself: links are not taken over")
-					continue
-				}
-				if _, err := root.Stat(child); err != nil { // missing, or outside
-					warnings = append(warnings, fmt.Sprintf("%s is a symbolic link that does not stay inside the output; it was dropped", filepath.Join(m.Target, child)))
-					if err := root.Remove(child); err != nil {
-						return err
-					}
-				}
-			default:
-				refuse(child, kindName(t), "write regular files and folders only")
-			}
-		}
-		return nil
-	}
-	if err := walk("."); err != nil {
+	s := &leftFolder{root: root, mount: m}
+	if err := s.walk(ctx, ".", 0); err != nil {
 		if e, ok := err.(*task.Error); ok {
 			return nil, e
 		}
@@ -204,14 +150,96 @@ func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []stri
 		}
 		return nil, task.Errorf(task.ReasonEngine, "cannot read what the container left in %s: %w", m.Target, err)
 	}
-	if len(bad) > 0 {
-		e := &task.Error{Code: task.ReasonOutput, Message: bad[0].What, Hint: bad[0].Mend, Findings: bad}
-		if len(bad) > 1 {
-			e.Message = fmt.Sprintf("%s, and %d more of the outputs are no regular files", bad[0].What, len(bad)-1)
+	if len(s.bad) > 0 {
+		e := &task.Error{Code: task.ReasonOutput, Message: s.bad[0].What, Hint: s.bad[0].Mend, Findings: s.bad}
+		if len(s.bad) > 1 {
+			e.Message = fmt.Sprintf("%s, and %d more of the outputs are no regular files", s.bad[0].What, len(s.bad)-1)
 		}
 		return nil, e
 	}
-	return warnings, nil
+	return s.warnings, nil
+}
+
+// leftFolder is one walk of makeSafe.
+type leftFolder struct {
+	root     *os.Root
+	mount    task.Mount
+	count    int
+	bad      []task.Finding
+	warnings []string
+}
+
+func (l *leftFolder) walk(ctx context.Context, name string, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > maxLeftDepth {
+		return task.Errorf(task.ReasonOutput, "the container left folders nested more than %d deep in %s", maxLeftDepth, l.mount.Target)
+	}
+	if err := own(l.root, name); err != nil {
+		return err
+	}
+	if err := tolerate(l.root.Chmod(name, 0o755)); err != nil {
+		return err
+	}
+	d, err := l.root.Open(name)
+	if err != nil {
+		return err
+	}
+	entries, err := d.ReadDir(-1)
+	d.Close()
+	if err != nil {
+		return err
+	}
+	if l.count += len(entries); l.count > maxLeftFiles {
+		return task.Errorf(task.ReasonOutput, "the container left more than %d files in %s", maxLeftFiles, l.mount.Target)
+	}
+	for _, e := range entries {
+		child := filepath.Join(name, e.Name())
+		if e.IsDir() {
+			err = l.walk(ctx, child, depth+1)
+		} else {
+			err = l.entry(child, e.Type())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry makes one thing that is no folder safe.
+func (l *leftFolder) entry(name string, t fs.FileMode) error {
+	switch {
+	case t.IsRegular():
+		if err := own(l.root, name); err != nil {
+			return err
+		}
+		return safeMode(l.root, name)
+	case t&fs.ModeSymlink == 0:
+		return l.refuse(name, kindName(t), "write regular files and folders only")
+	case l.mount.Links != task.LinksKeptInside:
+		return l.refuse(name, "symbolic link", "write the file itself: links are not taken over")
+	}
+	if _, err := l.root.Stat(name); err == nil {
+		return nil
+	}
+	return l.drop(name, "is a symbolic link that does not stay inside the output") // or leads nowhere
+}
+
+// refuse notes something that may not be in an output. Outside of what is an output it is dropped.
+func (l *leftFolder) refuse(name, kind, mend string) error {
+	top, _, _ := strings.Cut(filepath.ToSlash(name), "/")
+	if len(l.mount.Only) > 0 && !slices.Contains(l.mount.Only, top) {
+		return l.drop(name, "is a "+kind+" and belongs to no output")
+	}
+	l.bad = append(l.bad, task.Finding{Rule: "output-kind", Severity: task.SeverityError, File: name, What: fmt.Sprintf("%s is a %s", filepath.Join(l.mount.Target, name), kind), Mend: mend})
+	return nil
+}
+
+func (l *leftFolder) drop(name, why string) error {
+	l.warnings = append(l.warnings, fmt.Sprintf("%s %s; it was dropped", filepath.Join(l.mount.Target, name), why))
+	return l.root.Remove(name)
 }
 
 func kindName(t fs.FileMode) string {

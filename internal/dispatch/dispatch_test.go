@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -312,12 +313,23 @@ func TestUnsafeOutputs(t *testing.T) {
 		{"link kept inside", task.LinksKeptInside, func(d string) error { return os.Symlink("n", filepath.Join(d, "l")) }, true},
 		{"link out dropped", task.LinksKeptInside, func(d string) error { return os.Symlink("/etc/passwd", filepath.Join(d, "l")) }, true},
 		{"setuid", task.LinksRefused, func(d string) error { return os.Chmod(filepath.Join(d, "n"), 0o4755|os.ModeSetuid) }, true},
+		{"link beside the outputs", task.LinksRefused, func(d string) error { return os.Symlink("/etc/passwd", filepath.Join(d, "stray")) }, true},
+		{"pipe in a folder beside the outputs", task.LinksRefused, func(d string) error {
+			if err := os.Mkdir(filepath.Join(d, "stray"), 0o755); err != nil {
+				return err
+			}
+			return syscall.Mkfifo(filepath.Join(d, "stray", "p"), 0o644)
+		}, true},
+		{"nested too deep", task.LinksRefused, func(d string) error { return os.MkdirAll(filepath.Join(d, strings.Repeat("d/", 600)), 0o755) }, false},
 		{"unreadable folder", task.LinksRefused, func(d string) error { return os.Mkdir(filepath.Join(d, "locked"), 0) }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, fake.Config{})
 			job, p := r.files("write=/out/n=1", "stdout=written", "wait=prepared")
 			p.exec.Mounts[0].Links = c.links
+			if strings.Contains(c.name, "beside the outputs") {
+				p.exec.Mounts[0].Only = []string{"n"}
+			}
 			s := signals{make(chan string, 10)}
 			job.Observe = s
 			go func() {

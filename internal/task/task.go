@@ -180,6 +180,9 @@ type Mount struct {
 	// Discard tells of a writable mount that what the container leaves in it is of no interest: inputs that a program may
 	// change as it likes.
 	Discard bool `json:"discard,omitempty"`
+	// Only, when not empty, names the entries at the top of a writable mount that are outputs. Links and special files
+	// elsewhere in it are dropped with a warning instead of failing the run.
+	Only []string `json:"only,omitempty"`
 	// Links says what becomes of symbolic links that the container leaves in a writable mount.
 	Links LinkPolicy `json:"links,omitempty"`
 	// AlsoAt are further targets showing the same folder.

@@ -52,7 +52,7 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 	return &task.Execution{
 		Mounts: []task.Mount{
 			{Name: inputMount, Target: d.InputFolder, Discard: true, Files: s.files},
-			{Name: outputMount, Target: d.OutputFolder},
+			{Name: outputMount, Target: d.OutputFolder, Only: outputNames(t)}, // D62: what is no output is ignored with a warning
 		},
 		Resources: contract.ResourcesOf(t, v),
 		Network:   t.Network,
@@ -269,4 +269,12 @@ func (s *stager) matching(t *task.Task) {
 	for _, m := range mismatches(t, known) {
 		s.problem(m.parameter.Name, m.problem)
 	}
+}
+
+func outputNames(t *task.Task) []string {
+	var names []string
+	for _, p := range t.Outputs() {
+		names = append(names, p.Name)
+	}
+	return names
 }

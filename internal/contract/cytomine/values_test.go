@@ -431,7 +431,7 @@ func TestPrepare(t *testing.T) {
 				{Path: "m/1/array.yml", Text: "size: 0"},
 				{Path: "k/array.yml", Text: "size: 2"}, {Path: "k/0", Source: file}, {Path: "k/1", Source: file},
 			}},
-			{Name: "outputs", Target: "/data/out"},
+			{Name: "outputs", Target: "/data/out", Only: []string{"sum"}},
 		},
 		Resources: task.Resources{CPU: 500, Memory: 1 << 30},
 		Network:   true,
