@@ -87,8 +87,56 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 		p.Close()
 		return nil, err
 	}
+	notFetched := p.follow(ctx)
 	p.Task, p.Findings = p.Contract.Load(p.Source, p.options(opts))
+	p.Findings = append(p.Findings, notFetched...)
 	return p, nil
+}
+
+// follow fetches the repository of a package that only points to it. When that fails, the package is read as it is, and the
+// returned finding says why.
+func (p *Package) follow(ctx context.Context) []task.Finding {
+	remoter, ok := p.Contract.(contract.Remoter)
+	if !ok {
+		return nil
+	}
+	remote, ok := remoter.Remote(p.Source)
+	if !ok {
+		return nil
+	}
+	fetched := &Package{}
+	err := openGit(ctx, fetched, remote.Git)
+	if err == nil {
+		err = fetched.putManifest(p.Source.FS, remote.Manifest)
+	}
+	if err != nil {
+		fetched.Close()
+		return []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.Manifest, What: "the repository that it names could not be fetched: " + err.Error()}}
+	}
+	fetched.Source.Given = p.Source.Given
+	p.close = append(p.close, fetched.close...)
+	p.Source, p.Commit = fetched.Source, fetched.Commit
+	p.Evidence += "; files from " + remote.Git
+	return nil
+}
+
+// putManifest puts the caller's document in the place of the clone's own.
+func (p *Package) putManifest(from fs.FS, name string) error {
+	data, err := contract.ReadText(from, name)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(p.Source.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	base := filepath.Base(name)
+	if err := root.RemoveAll(base); err != nil {
+		return err
+	}
+	p.Source.File = base
+	return root.WriteFile(base, data, 0o644)
 }
 
 // options are what the contract is told. A package named by its path on this machine is the caller's own; a clone or an image

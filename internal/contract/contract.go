@@ -111,6 +111,19 @@ type Verdict struct {
 	Word, Detail string
 }
 
+// Remoter is the optional ability to tell that a package only points to the repository that holds it.
+type Remoter interface {
+	Remote(src Source) (Remote, bool)
+}
+
+// Remote is where a package's files really are.
+type Remote struct {
+	// Git is "git+URL[#branch[:directory]]".
+	Git string
+	// Manifest is the path, in the source, of the document that counts: it takes the place of the repository's own.
+	Manifest string
+}
+
 // RuleLister is the optional ability to list the rules that findings name.
 type RuleLister interface {
 	Rules() []Rule

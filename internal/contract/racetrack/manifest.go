@@ -31,6 +31,7 @@ type manifest struct {
 	directory     string // git.directory, clean; "" for the root
 	directoryNode *contract.Node
 	branch        string
+	remote        string // git.remote as written
 	dockerfile    string // clean
 	dockerNode    *contract.Node
 	resources     task.Resources
@@ -174,6 +175,11 @@ func (l *loader) gitFields(root *contract.Node) {
 }
 
 func (l *loader) remote(remote string, n *contract.Node) {
+	l.m.remote = remote
+	if strings.HasPrefix(remote, "file://") || strings.HasPrefix(remote, "/") {
+		l.on(ruleLocalRemote, n, "git.remote: is on this machine; it works here, and Racetrack takes https:// only").Mend = "write the repository's https address before you deploy"
+		return
+	}
 	rest, ok := strings.CutPrefix(remote, "https://")
 	if !ok || rest == "" {
 		add := l.on(ruleRemote, n, "git.remote: must start with https:// (SSH and http remotes are not supported)")

@@ -131,6 +131,7 @@ infrastructure_target: local
 		{"odd email", replaced("x@y", `" @ "`), nil},
 		{"http remote", replaced("https://h/r", "http://h/r"), []string{"e G1 job.yaml:4:11 git.remote: must start with https:// (SSH and http remotes are not supported)"}},
 		{"upper-case remote", replaced("https://h/r", "HTTPS://h/r"), []string{"e G1 job.yaml:4:11 git.remote: must start with https:// (SSH and http remotes are not supported)"}},
+		{"local remote", replaced("https://h/r", "file:///srv/r.git"), []string{"w G6 job.yaml:4:11 git.remote: is on this machine; it works here, and Racetrack takes https:// only"}},
 		{"ssh remote", replaced("https://h/r", "git@h:r"), []string{"e G1 job.yaml:4:11 git.remote: must start with https:// (SSH and http remotes are not supported)"}},
 		{"remote with password", replaced("https://h/r", "https://u:p@h/r"), []string{"w G4 job.yaml:4:11 git.remote: holds credentials, which everybody who sees the manifest can read"}},
 		{"branch", replaced("https://h/r", "https://h/r\n  branch: a..b"), []string{`e G2 job.yaml:5:11 git.branch: "a..b" is not a valid branch name`}},

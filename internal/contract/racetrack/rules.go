@@ -53,6 +53,7 @@ const (
 	ruleTemplate       = "RACETRACK-D10"
 	ruleHook           = "RACETRACK-D11"
 	ruleRemote         = "RACETRACK-G1"
+	ruleLocalRemote    = "RACETRACK-G6"
 	ruleBranch         = "RACETRACK-G2"
 	ruleDirectory      = "RACETRACK-G3"
 	ruleCredentials    = "RACETRACK-G4"
@@ -114,6 +115,7 @@ func Rules() []Rule {
 		{ruleTemplate, e, "the Dockerfile is no template"},
 		{ruleHook, w, "the responses of the job need no program to rewrite them"},
 		{ruleRemote, e, "git.remote is an https address"},
+		{ruleLocalRemote, w, "git.remote is not on this machine, where Racetrack's servers cannot reach it"},
 		{ruleBranch, e, "git.branch is the name of a branch"},
 		{ruleDirectory, e, "git.directory is a folder of the repository"},
 		{ruleCredentials, w, "git.remote holds no credentials"},
