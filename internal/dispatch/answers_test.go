@@ -84,7 +84,7 @@ func TestAnswers(t *testing.T) {
 			r := newRig(t, fake.Config{Handler: c.handler})
 			job := r.http("", "serve=8080", "sleep-until-stop")
 			job.Contract.(*plain).exec.HTTP.ContentType = "application/json"
-			res := r.run(t, t.Context(), job)
+			res := r.run(t.Context(), t, job)
 			if res.State != task.Succeeded {
 				t.Fatalf("state %s, failure %+v", res.State, res.Failure)
 			}
@@ -124,7 +124,7 @@ func TestUnusableAnswers(t *testing.T) {
 			r.Policy.MaxResponse = 1000
 			job := r.http("", "serve=8080", "sleep-until-stop")
 			job.Timeouts.Run = 500 * time.Millisecond
-			res := r.run(t, t.Context(), job)
+			res := r.run(t.Context(), t, job)
 			if res.State != task.Failed || res.Failure.Reason != c.reason {
 				t.Fatalf("state %s, failure %+v; want reason %s", res.State, res.Failure, c.reason)
 			}
@@ -156,7 +156,7 @@ func TestOneConnection(t *testing.T) {
 	r.Engine = c
 	job := r.http("", "serve=7001", "sleep-until-stop")
 	job.Contract.(*plain).exec.HTTP.Ports = []task.Port{{Number: 7004, Why: "first"}, {Number: 7001, Why: "second"}}
-	res := r.run(t, t.Context(), job)
+	res := r.run(t.Context(), t, job)
 	if res.State != task.Succeeded || res.Response.Port.Number != 7001 {
 		t.Fatalf("state %s, failure %+v, response %+v", res.State, res.Failure, res.Response)
 	}
@@ -170,7 +170,7 @@ func TestSeveralPorts(t *testing.T) {
 	r := newRig(t, fake.Config{})
 	job := r.http("", "serve=7001", "serve=7004", "sleep-until-stop")
 	job.Contract.(*plain).exec.HTTP.Ports = []task.Port{{Number: 7004, Why: "first"}, {Number: 7001, Why: "second"}}
-	res := r.run(t, t.Context(), job)
+	res := r.run(t.Context(), t, job)
 	if res.State != task.Succeeded || res.Response.Port.Number != 7004 {
 		t.Fatalf("state %s, failure %+v, response %+v", res.State, res.Failure, res.Response)
 	}
@@ -182,7 +182,7 @@ func TestSeveralPorts(t *testing.T) {
 // A server that goes to the background ends its container: it never was ready.
 func TestEndsAfterMark(t *testing.T) {
 	r := newRig(t, fake.Config{})
-	res := r.run(t, t.Context(), r.http("ready", "stdout=ready\n", "exit=0"))
+	res := r.run(t.Context(), t, r.http("ready", "stdout=ready\n", "exit=0"))
 	if res.State != task.Failed || res.Failure.Reason != task.ReasonNotReady {
 		t.Fatalf("state %s, failure %+v", res.State, res.Failure)
 	}

@@ -115,7 +115,7 @@ func (r *rig) http(mark string, words ...string) dispatch.Job {
 	return dispatch.Job{Contract: c, Task: t, OutDir: r.out, Timeouts: task.Timeouts{Ready: 300 * time.Millisecond, Connect: 300 * time.Millisecond}}
 }
 
-func (r *rig) run(t *testing.T, ctx context.Context, job dispatch.Job) *task.Result {
+func (r *rig) run(ctx context.Context, t *testing.T, job dispatch.Job) *task.Result {
 	t.Helper()
 	res, err := r.Run(ctx, job)
 	if err != nil {
@@ -131,7 +131,7 @@ func TestFilesRun(t *testing.T) {
 	r := newRig(t, fake.Config{})
 	job, c := r.files("stdout=hello\n", "env=A", "env=B", "write=/out/n=42\n")
 	c.exec.Process.Env = []task.EnvVar{{Name: "B", Value: "package"}}
-	res := r.run(t, t.Context(), job)
+	res := r.run(t.Context(), t, job)
 	if res.State != task.Succeeded || res.ExitCode == nil || *res.ExitCode != 0 {
 		t.Fatalf("%+v %+v", res, res.Failure)
 	}
@@ -199,7 +199,7 @@ func TestFailures(t *testing.T) {
 			if c.change != nil {
 				c.change(&job, p)
 			}
-			res := r.run(t, t.Context(), job)
+			res := r.run(t.Context(), t, job)
 			if res.State != task.Failed || res.Failure == nil || res.Failure.Reason != c.reason {
 				t.Fatalf("state %s, failure %+v; want reason %s", res.State, res.Failure, c.reason)
 			}
@@ -227,7 +227,7 @@ func TestHTTPRun(t *testing.T) {
 			fmt.Fprintf(w, "%s %s pong", req.Method, body)
 		})})
 		job := r.http(mark, "stdout=it is re", "stdout=ady now\n", "serve=8080", "sleep-until-stop")
-		res := r.run(t, t.Context(), job)
+		res := r.run(t.Context(), t, job)
 		if res.State != task.Succeeded {
 			t.Fatalf("mark %q: %+v", mark, res.Failure)
 		}
@@ -271,7 +271,7 @@ func TestHTTPFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, fake.Config{Handler: c.handler})
 			r.Policy.MaxResponse = 1000
-			res := r.run(t, t.Context(), r.http(c.mark, c.words...))
+			res := r.run(t.Context(), t, r.http(c.mark, c.words...))
 			if res.State != task.Failed || res.Failure.Reason != c.reason {
 				t.Fatalf("state %s, failure %+v; want reason %s", res.State, res.Failure, c.reason)
 			}
@@ -296,7 +296,7 @@ func TestCancel(t *testing.T) {
 	s := signals{make(chan string, 10)}
 	job.Observe = s
 	go func() { <-s.logged; cancel() }()
-	res := r.run(t, ctx, job)
+	res := r.run(ctx, t, job)
 	if res.State != task.Cancelled || res.Failure != nil {
 		t.Errorf("state %s, failure %+v", res.State, res.Failure)
 	}
@@ -341,7 +341,7 @@ func TestUnsafeOutputs(t *testing.T) {
 				}
 				r.fake.Release("prepared")
 			}()
-			res := r.run(t, t.Context(), job)
+			res := r.run(t.Context(), t, job)
 			if ok := res.State == task.Succeeded; ok != c.ok {
 				t.Fatalf("state %s, failure %+v", res.State, res.Failure)
 			}

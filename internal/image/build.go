@@ -68,7 +68,7 @@ func (s *Store) Build(ctx context.Context, opts BuildOptions) (*Image, error) {
 		return nil, err
 	}
 	defer done()
-	s.Sweep() // what cannot be removed is no reason not to build; `doctor` tells of it
+	_, _ = s.Sweep() // what cannot be removed is no reason not to build; `doctor` tells of it
 	b, err := s.newBuilder(opts)
 	if err != nil {
 		return nil, err

@@ -121,7 +121,7 @@ func (b *builder) cached(key string) (stepRecord, bool) {
 // touch notes that a cache entry is in use, so that Prune tells it from a forgotten one. Failing to does not matter.
 func (b *builder) touch(key string) {
 	now := b.store.cfg.Now()
-	os.Chtimes(b.store.path(dirSteps, key), now, now)
+	_ = os.Chtimes(b.store.path(dirSteps, key), now, now)
 }
 
 // seal makes the layer and remembers the step. A step that made the same of the same before keeps its first time, so
@@ -191,7 +191,7 @@ func (b *builder) rememberSlot(path string, in inputs) {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
 		return
 	}
-	b.store.writeFile(path, data) // losing it costs an explanation only
+	_ = b.store.writeFile(path, data) // losing it costs an explanation only
 }
 
 // why tells in a few words why a step is not answered by the cache.

@@ -87,6 +87,6 @@ func (h *fileHashes) save() {
 		return
 	}
 	if data, err := json.Marshal(h.used); err == nil {
-		h.store.writeFile(h.path, data)
+		_ = h.store.writeFile(h.path, data)
 	}
 }

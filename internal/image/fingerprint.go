@@ -88,7 +88,7 @@ func (b *builder) rememberBuilt(ctx context.Context, before filesPrint, img *Ima
 	}
 	data, err := json.Marshal(builtRecord{b.fingerprint(after), img.rec.Manifest})
 	if err == nil {
-		b.store.writeFile(b.store.path(dirBuilt, b.optionsKey()), data) // losing it costs a look at the cache only
+		_ = b.store.writeFile(b.store.path(dirBuilt, b.optionsKey()), data) // losing it costs a look at the cache only
 	}
 }
 

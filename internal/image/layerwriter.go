@@ -69,7 +69,7 @@ type layerWriter struct {
 
 // Write receives the archive.
 func (w *layerWriter) Write(b []byte) (int, error) {
-	w.hash.Write(b)
+	_, _ = w.hash.Write(b)
 	w.size += int64(len(b))
 	if !w.content {
 		return w.split.Write(b)

@@ -81,7 +81,7 @@ type pruner struct {
 }
 
 func (p *pruner) remove(path string) {
-	filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if info, err := d.Info(); err == nil {
 				p.out.Bytes += info.Size()

@@ -181,7 +181,7 @@ func spreadInodes(dir string) {
 	defer f.Close()
 	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
 	if err == nil {
-		unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags|topDir)
+		_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags|topDir)
 	}
 }
 
@@ -273,7 +273,7 @@ func (t *tempDir) join(elem ...string) string {
 
 // remove deletes the folder with all it holds.
 func (t *tempDir) remove() {
-	removeTree(t.path)
+	_ = removeTree(t.path)
 	t.lock.Close()
 }
 
@@ -283,9 +283,9 @@ func removeTree(dir string) error {
 		return nil
 	}
 	// Without privileges a folder without write permission keeps its entries.
-	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() {
-			os.Chmod(p, 0o700)
+			_ = os.Chmod(p, 0o700)
 		}
 		return nil
 	})

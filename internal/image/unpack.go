@@ -112,7 +112,7 @@ func (u *unpacker) unpack(ctx context.Context, r io.Reader, dir string) (err err
 	for i := len(u.times) - 1; i >= 0; i-- {
 		t := u.times[i]
 		if fd, err := u.openDir(t.name); err == nil {
-			unix.UtimesNanoAt(fd, ".", timespecs(t.time), 0)
+			_ = unix.UtimesNanoAt(fd, ".", timespecs(t.time), 0)
 			unix.Close(fd)
 		}
 	}

@@ -21,7 +21,7 @@ type view struct {
 }
 
 func (s *Store) view(layers []string) *view {
-	s.prepare() // an unprepared store has no layers either
+	_ = s.prepare() // an unprepared store has no layers either
 	return &view{layers: layers, opaque: s.opaqueXattr}
 }
 

@@ -2,7 +2,6 @@ package iexec
 
 import (
 	"bytes"
-	"image"
 	"image/jpeg"
 	"image/png"
 	"io/fs"
@@ -49,8 +48,9 @@ func (l *loader) registryLogo(top block) {
 		return
 	}
 	extension := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
-	format, config := "png", image.Config{}
-	if config, err = png.DecodeConfig(bytes.NewReader(data)); err != nil {
+	format := "png"
+	config, err := png.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
 		format = "jpg"
 		if config, err = jpeg.DecodeConfig(bytes.NewReader(data)); err != nil {
 			return // SVG and other formats have no size that can be told here

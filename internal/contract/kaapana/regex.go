@@ -113,7 +113,7 @@ func (t *regexTranslator) escape(inClass bool) error {
 		t.doubt(`Python does not know \%c`, c)
 		t.copy(2)
 	case isLetter(c) && !strings.ContainsRune("AbBfnrstvxDSW", rune(c)):
-		return fmt.Errorf(`Python does not know \%c`, c)
+		return fmt.Errorf(`\%c is unknown to Python`, c)
 	case c < 0x80:
 		t.copy(2)
 	default: // an escaped character beyond ASCII stands for itself

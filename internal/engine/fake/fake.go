@@ -72,7 +72,7 @@ var (
 // New returns an engine without containers.
 func New(c Config) *Engine {
 	if c.Handler == nil {
-		c.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") })
+		c.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })
 	}
 	if c.Now == nil {
 		c.Now = time.Now

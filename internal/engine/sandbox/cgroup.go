@@ -146,7 +146,7 @@ func letDie(dirs []string) {
 	for _, dir := range dirs {
 		for _, w := range [][2]string{{"pids.max", "0"}, {"cgroup.kill", "1"}, {"cpu.max", "max"}, {"cpu.cfs_quota_us", "-1"}} {
 			if f, err := os.OpenFile(filepath.Join(dir, w[0]), os.O_WRONLY, 0); err == nil {
-				f.WriteString(w[1])
+				_, _ = f.WriteString(w[1])
 				f.Close()
 			}
 		}

@@ -52,7 +52,7 @@ func diskUsage(folders []string) int64 {
 	linked := map[inode]bool{}
 	var sum int64
 	for _, folder := range folders {
-		filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return nil
 			}

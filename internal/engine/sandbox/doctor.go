@@ -31,7 +31,7 @@ func kernel() engine.Check {
 	}
 	c.Detail = unix.ByteSliceToString(u.Release[:])
 	var major, minor int
-	fmt.Sscanf(c.Detail, "%d.%d", &major, &minor)
+	_, _ = fmt.Sscanf(c.Detail, "%d.%d", &major, &minor)
 	c.OK = major > 6 || major == 6 && minor >= 1
 	return c
 }

@@ -240,7 +240,7 @@ func (c *container) follow(streams *sync.WaitGroup, pipes []*os.File, release fu
 			c.mu.Lock()
 			c.diskExceeded = true
 			c.mu.Unlock()
-			c.kill()
+			_ = c.kill()
 		})
 	}
 	// PID 1 is reaped only after the kernel has killed and reaped everything else in its PID namespace.
