@@ -384,7 +384,7 @@ func (x *exchange) try(ctx context.Context, p task.Port, what call) (*http.Respo
 			continue // "100 Continue" and its like come before the answer
 		}
 		head.N = math.MaxInt64
-		resp.Body = &answerBody{resp.Body, func() { stop(); _ = conn.Close(); <-sent }}
+		resp.Body = &answerBody{resp.Body, func() { stop(); _ = conn.Close(); _ = <-sent }}
 		return resp, nil
 	}
 }
