@@ -361,7 +361,7 @@ func (x *exchange) try(ctx context.Context, p task.Port, what call) (*http.Respo
 		}
 	})
 	sent := make(chan error, 1)
-	go func() { sent <- req.Write(conn) }() // beside reading: an answer may come before all of a large body is taken
+	go func() { defer close(sent); sent <- req.Write(conn) }() // beside reading: an answer may come before all of a large body is taken
 	head := &io.LimitedReader{R: conn, N: maxHeader}
 	r := bufio.NewReader(head)
 	for {
@@ -384,7 +384,12 @@ func (x *exchange) try(ctx context.Context, p task.Port, what call) (*http.Respo
 			continue // "100 Continue" and its like come before the answer
 		}
 		head.N = math.MaxInt64
-		resp.Body = &answerBody{resp.Body, func() { stop(); _ = conn.Close(); _ = <-sent }}
+		resp.Body = &answerBody{resp.Body, func() {
+			stop()
+			_ = conn.Close()
+			for range sent { // waits for the sender; what it met says nothing once the answer is here
+			}
+		}}
 		return resp, nil
 	}
 }
