@@ -424,9 +424,6 @@ func (s *suite) unchanged(f func()) {
 	before := s.Baseline(s.T)
 	f()
 	after := s.Baseline(s.T)
-	if before == after {
-		return
-	}
 	old := strings.Split(before, "\n")
 	var more []string
 	for _, line := range strings.Split(after, "\n") {
@@ -434,7 +431,9 @@ func (s *suite) unchanged(f func()) {
 			more = append(more, line)
 		}
 	}
-	s.Errorf("left over:\n%s", strings.Join(more, "\n"))
+	if len(more) > 0 {
+		s.Errorf("left over:\n%s", strings.Join(more, "\n"))
+	}
 }
 
 // openFiles lists this process's descriptors.
