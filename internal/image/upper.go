@@ -20,6 +20,7 @@ type upper struct {
 	view  *view // the layers below and, topmost, dir
 	dirs  map[string]string
 	below *view
+	made  map[string]time.Time // folders that are new here, with the times they shall have
 }
 
 // owner is who new files belong to. Unless set, files keep their source's owner.
@@ -29,7 +30,7 @@ type owner struct {
 }
 
 func (s *Store) newUpper(dir string, below []string) (*upper, error) {
-	u := &upper{dir: dir, below: s.view(below), view: s.view(append(append([]string(nil), below...), dir)), dirs: map[string]string{}}
+	u := &upper{dir: dir, below: s.view(below), view: s.view(append(append([]string(nil), below...), dir)), dirs: map[string]string{}, made: map[string]time.Time{}}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, s.storeError(err)
 	}
@@ -152,7 +153,7 @@ func (u *upper) makeDir(real string, mode uint32, o owner, t time.Time) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	u.dirs[real] = dir
+	u.dirs[real], u.made[real] = dir, t
 	if err := setAttributes(dir, mode, o, t); err != nil {
 		return err
 	}
@@ -168,8 +169,11 @@ func (u *upper) clearWhiteout(file string) error {
 	return nil
 }
 
-// keepTime gives a folder of the upper, that got a new entry, the time it has below: equal builds are equal.
+// keepTime gives a folder of the upper, that got a new entry, the time it has below, or was made with: equal builds are equal.
 func (u *upper) keepTime(p string) error {
+	if t, ok := u.made[p]; ok {
+		return setTime(u.dirs[p], t)
+	}
 	n, err := u.below.lookup(p, false)
 	if err != nil || !n.isDir() {
 		return nil
