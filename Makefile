@@ -37,13 +37,13 @@ base-images: build setup-demo ## the examples' base images from Debian packages,
 bench: build ## the figures of docs/benchmarks.md on this machine (BENCH: arguments for longshore bench)
 	@bin/longshore bench $(BENCH)
 
-fuzz: setup-build ## every fuzz target for a short time each (FUZZTIME=10s)
+fuzz: setup-test ## every fuzz target for a short time each (FUZZTIME=10s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
 fmt: ## format the Go files
 	@gofmt -w cmd internal scripts
 
-lint: setup-build ## golangci-lint with the rules of .golangci.yml
+lint: setup-test ## golangci-lint with the rules of .golangci.yml
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 clean: ## remove what make made here; the local image store stays

@@ -21,7 +21,6 @@ die() {
 groups_of() {
   echo 'ca-certificates|fetching Go modules|update-ca-certificates'
   echo 'gcc libc6-dev|the C compiler: the sandbox enters namespaces in C, and the race detector needs cgo|gcc'
-  echo 'libseccomp-dev pkg-config|system-call filters for containers, linked into the binary|pkg-config libseccomp.pc'
   case $1 in
     test | demo)
       echo 'git|packages that live in git repositories, and the version of a build|git'
@@ -30,6 +29,7 @@ groups_of() {
   esac
   case $1 in
     test)
+      echo 'libseccomp-dev pkg-config|the test that compiles the system-call filters anew and compares|pkg-config libseccomp.pc'
       echo 'uidmap|containers without root: newuidmap and newgidmap|newuidmap'
       echo 'xz-utils|tests of ADD with .tar.xz files|xz'
       echo 'iproute2|tests that look at network namespaces from outside|ip'

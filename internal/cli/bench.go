@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -119,11 +120,21 @@ func (g *globals) bench(ctx context.Context, o *benchOptions) error {
 			return err
 		}
 	}
+	b.sumStages()
 	if g.json {
 		return g.printJSON(b.report)
 	}
 	b.print()
 	return nil
+}
+
+// sumStages fills in the medians of the stages, in the order of a run.
+func (b *bencher) sumStages() {
+	for _, name := range b.order {
+		v := b.stages[name]
+		slices.Sort(v)
+		b.report.Stages = append(b.report.Stages, task.StepTime{Name: name, Millis: v[len(v)/2]})
+	}
 }
 
 func machineName() string {
@@ -490,30 +501,18 @@ func (b *bencher) print() {
 		fmt.Fprintf(w, "%-32s %6d %9.1f %9.1f %9.1f\n", f.Name, f.N, f.Min, f.P50, f.P95)
 	}
 	fmt.Fprintf(w, "\nwhere a run in process spends its time (p50, ms)\n")
-	for _, name := range b.order {
-		v := b.stages[name]
-		slices.Sort(v)
-		b.report.Stages = append(b.report.Stages, task.StepTime{Name: name, Millis: v[len(v)/2]})
-		fmt.Fprintf(w, "  %-30s %9.2f\n", name, v[len(v)/2])
+	for _, s := range b.report.Stages {
+		fmt.Fprintf(w, "  %-30s %9.2f\n", s.Name, s.Millis)
 	}
 	if s := b.report.Series; s != nil {
 		fmt.Fprintf(w, "\n%d runs back to back, two at a time: %.1f runs/s; memory of the process %s before, %s after\n", s.Runs, s.PerSecond, task.Bytes(s.RSSBefore), task.Bytes(s.RSSAfter))
 	}
-	for _, name := range sortedNames(b.report.Ratios) {
+	for _, name := range slices.Sorted(maps.Keys(b.report.Ratios)) {
 		fmt.Fprintf(w, "%s: %.1f times\n", name, b.report.Ratios[name])
 	}
 	for _, m := range b.report.Missing {
 		fmt.Fprintf(w, "not measured: %s\n", m)
 	}
-}
-
-func sortedNames(m map[string]float64) []string {
-	var names []string
-	for n := range m {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // trueProgram is a static ELF program that exits with 0, so that the benchmark needs nothing from the machine.

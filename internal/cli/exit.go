@@ -8,7 +8,7 @@ const codeCancelled task.Code = "cancelled"
 // exitCancelled is the exit code after an interrupt, as shells use it.
 const exitCancelled = 130
 
-// ExitCodes is the table of exit codes. "run" and "call" pass a container's own code through for the reason exit. The codes
+// exitCodes is the table of exit codes. "run" and "call" pass a container's own code through for the reason exit. The codes
 // of ours are those of BSD sysexits and of timeout(1) where they fit, so that they rarely meet a program's own.
 var exitCodes = []struct {
 	Code    int

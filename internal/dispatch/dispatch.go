@@ -92,7 +92,7 @@ type Observer interface {
 	Warned(message string)
 }
 
-// DefaultTimeouts hold where neither the caller nor the contract says anything.
+// defaultTimeouts hold where neither the caller nor the contract says anything.
 var defaultTimeouts = map[task.Exchange]task.Timeouts{
 	task.Files: {Prepare: time.Hour, Run: time.Hour, Stop: 10 * time.Second},
 	task.HTTP:  {Prepare: time.Hour, Ready: time.Minute, Connect: 10 * time.Second, Run: 10 * time.Minute, Stop: 10 * time.Second},

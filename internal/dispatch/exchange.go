@@ -35,7 +35,7 @@ func (r *run) exchange(ctx context.Context) *task.Failure {
 	defer x.closeOpen()
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	go x.watch(watch)
-	defer func() { cancel(); <-x.watched() }()
+	defer func() { cancel(); <-x.died }()
 
 	port, f := x.ready(ctx)
 	if f != nil {
@@ -94,8 +94,6 @@ func (x *exchange) watch(ctx context.Context) {
 	defer close(x.died)
 	x.exit, x.err = x.d.Engine.Wait(ctx, *x.handle)
 }
-
-func (x *exchange) watched() <-chan struct{} { return x.died }
 
 // dead says why the container ended while it was still needed.
 func (x *exchange) dead(when string) *task.Failure {
