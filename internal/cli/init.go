@@ -17,7 +17,8 @@ import (
 )
 
 func newInit(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var lang string
+	cmd := &cobra.Command{
 		Use:   "init CONTRACT DIR",
 		Short: "Write a working package to start from",
 		Long: fmt.Sprintf(`Write a small, commented, working package into DIR, which must not exist or be empty.
@@ -26,11 +27,13 @@ CONTRACT is one of: %s.`, strings.Join(app.ContractNames(), ", ")),
   longshore test ./my-task`,
 		Args:      exactly("a CONTRACT", "a DIR"),
 		ValidArgs: app.ContractNames(),
-		RunE:      func(_ *cobra.Command, args []string) error { return g.init(args[0], args[1]) },
+		RunE:      func(_ *cobra.Command, args []string) error { return g.init(args[0], args[1], lang) },
 	}
+	cmd.Flags().StringVar(&lang, "lang", "", "the language to write it in: python, go or shell (default: what the platform's own packages use most)")
+	return cmd
 }
 
-func (g *globals) init(name, dir string) error {
+func (g *globals) init(name, dir, lang string) error {
 	c, err := app.Contract(name)
 	if err != nil {
 		return err
@@ -39,11 +42,14 @@ func (g *globals) init(name, dir string) error {
 	if !ok {
 		return &task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s has no package to start from", name)}
 	}
+	if lang != "" && !slices.Contains(s.Languages(), lang) {
+		return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("there is no %s package in %q", name, lang)}).WithHint("--lang is one of: %s", strings.Join(s.Languages(), ", "))
+	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	files, err := s.Scaffold(filepath.Base(abs))
+	files, err := s.Scaffold(filepath.Base(abs), lang)
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func scaffold(t *testing.T, name string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := c.(contract.Scaffolder).Scaffold("a-package")
+	files, err := c.(contract.Scaffolder).Scaffold("a-package", "")
 	if err != nil {
 		t.Fatal(err)
 	}

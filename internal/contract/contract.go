@@ -41,9 +41,27 @@ type Contract interface {
 type Options struct {
 	// Variant chooses among the uses a package offers (Kaapana: the template's identifier).
 	Variant string
+	// Overrides are settings that stand over the package's own document, in the order given (Racetrack: "-e key=value").
+	// Contracts that do not implement Overrider get none.
+	Overrides []Override
+	// Legacy asks for the layout that older releases of the platform gave to containers. Contracts that do not implement
+	// LegacyLayout are never asked.
+	Legacy bool
 	// Own tells that the document named is the caller's own, on the caller's machine: paths and environment variables that
 	// it refers to may be read (Kaapana: task.json). Servers leave it false.
 	Own bool
+}
+
+// Override sets one field of a package's document: Key is a path of names with dots, Value is text as the platform reads it.
+type Override struct{ Key, Value string }
+
+// Overrider is the optional ability to take Options.Overrides.
+type Overrider interface{ TakesOverrides() }
+
+// LegacyLayout is the optional ability to run containers in the layout of older releases, see Options.Legacy.
+type LegacyLayout interface {
+	// LegacyLayout says in a few words what it changes, for help texts.
+	LegacyLayout() string
 }
 
 // Recognition is how sure a contract is that a package is its own.
@@ -158,8 +176,10 @@ type Schema struct {
 
 // Scaffolder is the optional ability to write a package to start from.
 type Scaffolder interface {
-	// Scaffold returns the files of a working package, by slash path.
-	Scaffold(name string) (map[string]string, error)
+	// Languages lists what the packages can be written in, the default first: of "python", "go" and "shell".
+	Languages() []string
+	// Scaffold returns the files of a working package, by slash path, in one of those languages; "" is the default.
+	Scaffold(name, lang string) (map[string]string, error)
 }
 
 // Source is a package as it was handed over. The zero value of each field means "not there".

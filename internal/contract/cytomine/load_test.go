@@ -617,7 +617,7 @@ func TestCheckImage(t *testing.T) {
 
 func TestScaffold(t *testing.T) {
 	for _, name := range []string{"My task", "123", "true", "s", "a/b.c", strings.Repeat("long ", 20)} {
-		files, err := cytomine.New().Scaffold(name)
+		files, err := cytomine.New().Scaffold(name, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -631,7 +631,7 @@ func TestScaffold(t *testing.T) {
 			t.Errorf("%s: the examples are %+v, %v", name, examples, err)
 		}
 	}
-	if _, err := cytomine.New().Scaffold("é"); task.CodeOf(err) != task.CodeUsage {
+	if _, err := cytomine.New().Scaffold("é", ""); task.CodeOf(err) != task.CodeUsage {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Scaffold returns a task folder that works as it is: a Python script that adds two integers, with the inputs and outputs of
 // one local test.
-func (Contract) Scaffold(name string) (map[string]string, error) {
+func (Contract) Scaffold(name, lang string) (map[string]string, error) {
 	title := scaffoldTitle(name)
 	switch {
 	case title == "":
@@ -112,3 +112,6 @@ def main():
 if __name__ == "__main__":
     main()
 `
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"python"} }

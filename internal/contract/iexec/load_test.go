@@ -413,7 +413,7 @@ func TestCheckImage(t *testing.T) {
 }
 
 func TestScaffold(t *testing.T) {
-	made, err := iexec.Contract{}.Scaffold("My Dapp!")
+	made, err := iexec.Contract{}.Scaffold("My Dapp!", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -421,7 +421,7 @@ func TestScaffold(t *testing.T) {
 	if tk == nil || len(findings) != 0 || tk.Name != "my-dapp" || tk.Image.Kind != task.ImageBuild {
 		t.Errorf("%+v %v", tk, findings)
 	}
-	if _, err := (iexec.Contract{}).Scaffold("!!"); task.CodeOf(err) != task.CodeUsage {
+	if _, err := (iexec.Contract{}).Scaffold("!!", ""); task.CodeOf(err) != task.CodeUsage {
 		t.Errorf("%v", err)
 	}
 }

@@ -31,7 +31,7 @@ func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example,
 }
 
 // Scaffold writes a dapp of today's generation: it reads the input files, and declares its result deterministic.
-func (Contract) Scaffold(name string) (map[string]string, error) {
+func (Contract) Scaffold(name, lang string) (map[string]string, error) {
 	image := imageWord(name)
 	if image == "" {
 		return nil, task.Errorf(task.CodeUsage, "%q makes no image name: use letters and digits", name)
@@ -94,3 +94,6 @@ func imageWord(name string) string {
 	}
 	return strings.Trim(b.String(), "-")
 }
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"shell"} }

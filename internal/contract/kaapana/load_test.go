@@ -314,7 +314,7 @@ func TestCheckImage(t *testing.T) {
 
 // Every file of the scaffold and the examples loads without errors or warnings.
 func TestScaffold(t *testing.T) {
-	files, err := kaapana.New().(contract.Scaffolder).Scaffold("Text Tools")
+	files, err := kaapana.New().(contract.Scaffolder).Scaffold("Text Tools", "")
 	must(t, err)
 	got, findings := load(t, folder(files), "count")
 	for _, f := range findings {

@@ -12,7 +12,7 @@ import (
 var scaffold embed.FS
 
 // Scaffold returns a container folder with two templates, an example task and data for it.
-func (Contract) Scaffold(name string) (map[string]string, error) {
+func (Contract) Scaffold(name, lang string) (map[string]string, error) {
 	files := map[string]string{}
 	image := imageName(name, "")
 	image = strings.TrimSuffix(image, ":latest")
@@ -30,3 +30,6 @@ func (Contract) Scaffold(name string) (map[string]string, error) {
 	})
 	return files, err
 }
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"shell"} }

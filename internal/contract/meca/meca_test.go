@@ -722,7 +722,7 @@ func TestExamples(t *testing.T) {
 }
 
 func TestScaffold(t *testing.T) {
-	files, err := meca.New().Scaffold("My task")
+	files, err := meca.New().Scaffold("My task", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -734,7 +734,7 @@ func TestScaffold(t *testing.T) {
 	if r := meca.New().Recognise(src); r.Certainty != contract.Certain {
 		t.Errorf("%+v", r)
 	}
-	if _, err := meca.New().Scaffold(" \n"); task.CodeOf(err) != task.CodeUsage {
+	if _, err := meca.New().Scaffold(" \n", ""); task.CodeOf(err) != task.CodeUsage {
 		t.Errorf("no name: %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 // Scaffold returns a MECA folder that works as it is: a server of Python's standard library that answers with the JSON it
 // was sent.
-func (Contract) Scaffold(title string) (map[string]string, error) {
+func (Contract) Scaffold(title, lang string) (map[string]string, error) {
 	title = trim(printable(title))
 	if title == "" {
 		return nil, task.Errorf(task.CodeUsage, "the task needs a name")
@@ -81,3 +81,6 @@ const scaffoldConfig = `{
   }
 }
 `
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"python"} }

@@ -909,7 +909,7 @@ func TestCollect(t *testing.T) {
 }
 
 func TestScaffold(t *testing.T) {
-	got, err := racetrack.New().Scaffold("My First Job")
+	got, err := racetrack.New().Scaffold("My First Job", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -923,14 +923,14 @@ func TestScaffold(t *testing.T) {
 	if tk, found := load(t, mustScaffold(t, "12")); len(found) != 0 || tk.Name != "12" {
 		t.Errorf("a name that looks like a number: %v", brief(found))
 	}
-	if _, err := racetrack.New().Scaffold("…"); task.CodeOf(err) != task.CodeUsage {
+	if _, err := racetrack.New().Scaffold("…", ""); task.CodeOf(err) != task.CodeUsage {
 		t.Errorf("got %v", err)
 	}
 }
 
 func mustScaffold(t *testing.T, name string) files {
 	t.Helper()
-	got, err := racetrack.New().Scaffold(name)
+	got, err := racetrack.New().Scaffold(name, "")
 	if err != nil {
 		t.Fatal(err)
 	}

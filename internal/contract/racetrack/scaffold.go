@@ -9,7 +9,7 @@ import (
 
 // Scaffold returns a job that works as it is: a server of Python's standard library that sums numbers, on the seed's port,
 // which the manifest also tells to releases that would look elsewhere.
-func (Contract) Scaffold(name string) (map[string]string, error) {
+func (Contract) Scaffold(name, lang string) (map[string]string, error) {
 	id := slug(name)
 	if id == "" {
 		return nil, task.Errorf(task.CodeUsage, "the job needs a name of letters, digits and dashes")
@@ -80,3 +80,6 @@ if __name__ == "__main__":
     # 0.0.0.0: Racetrack's wrapper calls from outside the container.
     ThreadingHTTPServer(("0.0.0.0", %d), Handler).serve_forever()
 `
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"python"} }
