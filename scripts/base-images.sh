@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes images with the names of the public base images that the examples build from, out of this machine's own Debian
-# packages, and puts them into Longshore's local store. It is for machines that reach no public registry; on others the
-# real images can be pulled, and these are not needed.
+# packages and its Go, and puts them into Longshore's local store. It is for machines that reach no public registry; on
+# others the real images can be pulled, and these are not needed.
 #
-#   scripts/base-images.sh [--force]      make and import what the store does not have; --force: all of them again
-#   scripts/base-images.sh --list         print every name this script knows
-#   scripts/base-images.sh --rootfs RECIPE FILE   make one root file system as a tar (what --force does as root)
+#   scripts/base-images.sh [--force] [RECIPE…]   make and import what the store does not have; --force: all of them again
+#   scripts/base-images.sh --list                print every name this script knows
+#   scripts/base-images.sh --rootfs RECIPE FILE  make one root file system as a tar (what --force does as root)
 #
 # A root file system is a tar in .cache/base-images/, named after a hash of its recipe, so a second run has nothing to do.
 # A new image: a line in images() and, if it needs one, a rootfs_NAME function that writes a tar to its argument.
@@ -21,11 +21,13 @@ export LC_ALL=C.UTF-8
 
 # The images: recipe | names | arguments of `longshore image import`, one per word (no blanks inside).
 images() {
-  local path=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  local path=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin go
+  go=$(go_version)
   cat <<END
 busybox|busybox:latest busybox:1.36|--env $path --cmd ["sh"]
 debian|debian:bookworm-slim|--env $path --cmd ["bash"]
 python|python:3.9-slim python:3.9-slim-bullseye python:3.11-slim|--env $path --env LANG=C.UTF-8 --cmd ["python3"]
+golang|golang:1-alpine golang:alpine golang:${go%.*}-alpine golang:$go-alpine|--env ${path/=/=/usr/local/go/bin:} --env GOTOOLCHAIN=local --workdir /go --cmd ["sh"]
 ffmpeg|jrottenberg/ffmpeg:scratch|--env $path --entrypoint ["ffmpeg"] --cmd ["--help"]
 END
 }
@@ -41,7 +43,35 @@ die() {
 
 # rootfs_busybox: one static program and a link for each of its applets.
 rootfs_busybox() {
-  local r=$work/root applet
+  busybox_root "$work/root"
+  pack "$work/root" "$1"
+}
+
+# rootfs_golang: this machine's Go beside busybox, for programs of the standard library: without C, tests, and the sources
+# of Go's own tools. What programs mostly import is compiled already, so that a build in the image takes a second.
+rootfs_golang() {
+  local r=$work/root from to
+  from=$(go env GOROOT)
+  to=$r/usr/local/go
+  busybox_root "$r"
+  mkdir -p "$to"/{bin,pkg} "$r/go"
+  (cd "$from" && tar --create --exclude='testdata' --exclude='*_test.go' --exclude='src/cmd/*' \
+    VERSION go.env src pkg/include pkg/tool/*/{asm,compile,link} lib/time) | tar --extract --no-same-owner --directory "$to"
+  cp "$from/bin/go" "$from/bin/gofmt" "$to/bin"
+  mkdir "$work/warm"
+  printf 'package main\n\nimport (%s)\n\nfunc main() {}\n' "$(printf '_ "%s";' $go_packages)" >"$work/warm/main.go"
+  env -u GOFLAGS GOROOT="$to" GOTOOLCHAIN=local GOCACHE="$r/root/.cache/go-build" CGO_ENABLED=0 \
+    "$to/bin/go" build -trimpath -o "$work/warm/program" "$work/warm/main.go"
+  pack "$r" "$1"
+}
+
+# go_packages are those that the golang image has compiled.
+go_packages='archive/zip bufio bytes encoding/base64 encoding/csv encoding/json errors flag fmt image/png io io/fs log
+  maps math net/http os os/signal path/filepath regexp slices strconv strings sync time unicode'
+
+# busybox_root DIR makes a root file system of one static program and a link for each of its applets.
+busybox_root() {
+  local r=$1 applet
   mkdir -p "$r"/{bin,dev,etc,home,proc,root,sys,tmp,usr/bin,usr/sbin,var/spool}
   chmod 1777 "$r/tmp"
   chmod 0700 "$r/root"
@@ -52,7 +82,6 @@ rootfs_busybox() {
   done
   ln -s ../../bin/env "$r/usr/bin/env" # "#!/usr/bin/env sh"
   accounts "$r"
-  pack "$r" "$1"
 }
 
 # rootfs_debian: what Debian calls essential, apt, and the certificates that apt needs for a mirror behind TLS.
@@ -174,9 +203,20 @@ pack() {
 
 # key RECIPE is the hash that the recipe's tar is named after: its own text, what it is made of, and the kind of machine.
 key() {
-  { declare -f "rootfs_$1" system bootstrap debian_sources accounts pack; uname -m; sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; } |
+  { declare -f "rootfs_$1" system bootstrap debian_sources accounts pack; also "$1"; uname -m; sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; } |
     sha256sum | cut -c1-16
 }
+
+# also RECIPE prints what else the images of a recipe come from.
+also() {
+  case $1 in
+    busybox) declare -f busybox_root ;;
+    golang) declare -f busybox_root && echo "$go_packages" && go version ;;
+  esac
+}
+
+# go_version prints the version of this machine's Go: "1.26.8".
+go_version() { go env GOVERSION | sed -E 's/^go([0-9.]+).*/\1/'; }
 
 # make_rootfs RECIPE FILE runs a recipe in a folder of its own; FILE appears when it is complete.
 make_rootfs() {
@@ -196,6 +236,7 @@ make_rootfs() {
 }
 
 main() {
+  local force=
   case ${1-} in
     --list)
       images | cut -d'|' -f2 | tr ' ' '\n'
@@ -206,8 +247,11 @@ main() {
       make_rootfs "$2" "$3"
       return
       ;;
-    --force | '') ;;
-    *) die "usage: scripts/base-images.sh [--force | --list | --rootfs RECIPE FILE]" ;;
+    --force)
+      force=yes
+      shift
+      ;;
+    -*) die "usage: scripts/base-images.sh [--force] [RECIPE…] | --list | --rootfs RECIPE FILE" ;;
   esac
   [ -x "$longshore" ] || die "$longshore is not there: run make build first"
   mkdir -p "$cache"
@@ -217,14 +261,15 @@ main() {
 
   local recipe names arguments name made=0
   while IFS='|' read -r recipe names arguments; do
+    [ $# -eq 0 ] || [[ " $* " == *" $recipe "* ]] || continue
     local absent=()
     for name in $names; do
-      if [ "${1-}" = --force ] || ! "$longshore" image exists "$name" >/dev/null 2>&1 </dev/null 9>&-; then
+      if [ "$force" ] || ! "$longshore" image exists "$name" >/dev/null 2>&1 </dev/null 9>&-; then
         absent+=(--name "$name")
       fi
     done
     [ ${#absent[@]} -gt 0 ] || continue
-    [ $made -gt 0 ] || say "making images from Debian packages; where a public registry is reachable, the real ones can be pulled instead"
+    [ $made -gt 0 ] || say "making images from what this machine has; where a public registry is reachable, the real ones can be pulled instead"
     made=$((made + 1))
 
     local tar start=$SECONDS
@@ -234,7 +279,7 @@ main() {
       if [ "$(id -u)" -eq 0 ]; then
         "$0" --rootfs "$recipe" "$tar" </dev/null 9>&-
       elif command -v sudo >/dev/null; then
-        sudo "$0" --rootfs "$recipe" "$tar" </dev/null 9>&-
+        sudo env "PATH=$PATH" "$0" --rootfs "$recipe" "$tar" </dev/null 9>&-
       else
         die "making images needs root, and there is no sudo: run make base-images as root, or pull them: $names"
       fi

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -40,7 +41,7 @@ var engines = []struct {
 	make func(Config) (engine.Engine, error)
 }{
 	{"sandbox", func(c Config) (engine.Engine, error) {
-		return sandbox.New(sandbox.Config{Dir: filepath.Join(c.Home, "containers")})
+		return sandbox.New(sandbox.Config{Dir: filepath.Join(c.Home, "containers"), CDIDirs: c.CDIDirs})
 	}},
 }
 
@@ -51,7 +52,9 @@ type Config struct {
 	Home string
 	// Engine is the name of the engine; empty means the first.
 	Engine string
-	Policy dispatch.Policy
+	// CDIDirs are the folders of Container Device Interface specs, which tell of GPUs; none means the usual ones.
+	CDIDirs []string
+	Policy  dispatch.Policy
 	// Progress follows builds, loads and pulls; nil is silent.
 	Progress image.Progress
 	// NoCache builds every step anew.
@@ -131,6 +134,9 @@ func ContractNames() []string {
 func Contract(name string) (contract.Contract, error) {
 	for _, c := range contracts() {
 		if c.Name() == name {
+			return c, nil
+		}
+		if a, ok := c.(contract.Aliaser); ok && slices.Contains(a.Aliases(), name) {
 			return c, nil
 		}
 	}

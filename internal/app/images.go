@@ -73,7 +73,16 @@ func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, st
 func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (img *image.Image, fresh bool, err error) {
 	opts := image.BuildOptions{
 		Context: src.Context, Dockerfile: src.Dockerfile, Tags: []string{ownName(src)},
-		Args: src.Args, Network: true, NoCache: a.cfg.NoCache, Progress: a.untitled(), Runner: &buildRunner{engine: a.engine},
+		Args: src.Args, LocalBases: src.LocalBases, Labels: src.Labels, Sensitive: src.Secrets.Values, Network: true, NoCache: a.cfg.NoCache, Progress: a.untitled(), Runner: &buildRunner{engine: a.engine},
+	}
+	if src.Recipe != "" {
+		opts.DockerfileContent = []byte(src.Recipe)
+	}
+	for id, content := range src.Secrets.Files {
+		if opts.Secrets == nil {
+			opts.Secrets = map[string][]byte{}
+		}
+		opts.Secrets[id] = []byte(content)
 	}
 	if img, err = store.Unchanged(ctx, opts); img != nil || err != nil {
 		return img, false, err
@@ -164,6 +173,16 @@ func (r readyImage) ReadFile(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	return data, err
+}
+
+// Stat implements contract.ImageTree.
+func (r readyImage) Stat(path string) (fs.FileMode, error) {
+	return r.img.Stat(context.Background(), path)
+}
+
+// CountFiles implements contract.ImageTree.
+func (r readyImage) CountFiles(path string, limit int) (int, error) {
+	return r.img.CountFiles(context.Background(), path, limit)
 }
 
 // Layers implements dispatch.Image.

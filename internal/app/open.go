@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"longshore/internal/contract"
 	"longshore/internal/gitsource"
+	"longshore/internal/image"
 	"longshore/internal/task"
 )
 
@@ -21,6 +23,16 @@ type OpenOptions struct {
 	Contract string
 	// Variant chooses among several uses of a package.
 	Variant string
+	// Overrides are settings over the package's own document; a contract that takes none refuses them. SoftOverrides are
+	// more of them, which are then left out: Package.TakesOverrides tells.
+	Overrides, SoftOverrides []contract.Override
+	// Legacy, Compat, Variables and Given are those of contract.Options; a contract that cannot take them is a usage error.
+	Legacy    bool
+	Compat    string
+	Variables map[string]string
+	Given     []string
+	// Image is that of contract.Options.
+	Image string
 }
 
 // Package is an opened package.
@@ -34,6 +46,7 @@ type Package struct {
 	Findings []task.Finding
 	// Commit is the one that was checked out, for git sources.
 	Commit string
+	opts   OpenOptions
 	close  []func()
 }
 
@@ -69,7 +82,7 @@ func (p *Package) Valid() error {
 // Open opens a package: a folder, a manifest file, a bundle archive, "image:NAME", or "git+URL[#branch[:directory]]". The
 // caller closes it. The error is about reaching the package; what is wrong inside is in Findings.
 func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Package, error) {
-	p := &Package{}
+	p := &Package{opts: opts}
 	var err error
 	switch {
 	case strings.HasPrefix(given, "image:"):
@@ -83,71 +96,93 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 	if err == nil {
 		err = p.recognise(opts)
 	}
+	if err == nil {
+		err = p.able()
+	}
+	if err == nil && len(opts.Overrides) > 0 && !p.TakesOverrides() {
+		err = (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s packages take no overrides of their manifest (%s=…)", p.Contract.Name(), opts.Overrides[0].Key)}).
+			WithHint("give values to a run with -i name=value, and environment variables with --env NAME=value")
+	}
 	if err != nil {
 		p.Close()
 		return nil, err
 	}
-	notFetched := p.follow(ctx)
-	p.Task, p.Findings = p.Contract.Load(p.Source, p.options(opts))
-	p.Findings = append(p.Findings, notFetched...)
+	fetched := p.Findings
+	remote, followed := p.follow(ctx)
+	p.Task, p.Findings = p.Contract.Load(p.Source, p.options(opts.Variant))
+	p.Findings = slices.Concat(p.Findings, fetched, followed)
+	p.complete(a)
+	if err := p.putManifest(remote); err != nil {
+		p.Close()
+		return nil, task.Errorf(task.ReasonEngine, "the manifest cannot be put into the clone: %w", err)
+	}
 	return p, nil
+}
+
+// TakesOverrides tells whether the package's contract takes overrides of the package's document.
+func (p *Package) TakesOverrides() bool {
+	_, ok := p.Contract.(contract.Overrider)
+	return ok
 }
 
 // follow fetches the repository of a package that only points to it. When that fails, the package is read as it is, and the
 // returned finding says why.
-func (p *Package) follow(ctx context.Context) []task.Finding {
+func (p *Package) follow(ctx context.Context) (contract.Remote, []task.Finding) {
 	remoter, ok := p.Contract.(contract.Remoter)
 	if !ok {
-		return nil
+		return contract.Remote{}, nil
 	}
-	remote, ok := remoter.Remote(p.Source)
+	remote, ok := remoter.Remote(p.Source, p.options(p.opts.Variant))
 	if !ok {
-		return nil
+		return contract.Remote{}, nil
 	}
 	fetched := &Package{}
-	err := openGit(ctx, fetched, remote.Git)
-	if err == nil {
-		err = fetched.putManifest(p.Source.FS, remote.Manifest)
-	}
-	if err != nil {
+	if err := openGit(ctx, fetched, remote.Git); err != nil {
 		fetched.Close()
-		return []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.Manifest, What: "the repository that it names could not be fetched: " + err.Error()}}
+		return contract.Remote{}, []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.File, What: "the repository that it names could not be fetched: " + err.Error()}}
 	}
-	fetched.Source.Given = p.Source.Given
+	submitted := p.Source
+	submitted.File = remote.File
+	fetched.Source.Given, fetched.Source.Submitted = p.Source.Given, &submitted
 	p.close = append(p.close, fetched.close...)
 	p.Source, p.Commit = fetched.Source, fetched.Commit
 	p.Evidence += "; files from " + remote.Git
-	return nil
+	return remote, fetched.Findings
 }
 
 // putManifest puts the caller's document in the place of the clone's own.
-func (p *Package) putManifest(from fs.FS, name string) error {
-	data, err := contract.ReadText(from, name)
-	if err != nil {
-		return err
+func (p *Package) putManifest(remote contract.Remote) error {
+	if remote.Name == "" {
+		return nil
 	}
 	root, err := os.OpenRoot(p.Source.Dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	base := filepath.Base(name)
-	if err := root.RemoveAll(base); err != nil {
+	if err := root.RemoveAll(remote.Name); err != nil {
 		return err
 	}
-	p.Source.File = base
-	return root.WriteFile(base, data, 0o644)
+	return root.WriteFile(remote.Name, remote.Text, 0o644)
 }
 
 // options are what the contract is told. A package named by its path on this machine is the caller's own; a clone or an image
 // is not.
-func (p *Package) options(opts OpenOptions) contract.Options {
-	return contract.Options{Variant: opts.Variant, Own: p.Source.Image == nil && !p.Source.Git}
+func (p *Package) options(variant string) contract.Options {
+	opts := contract.Options{
+		Variant: variant, Own: p.Source.Image == nil && !p.Source.Git,
+		Legacy: p.opts.Legacy, Compat: p.opts.Compat, Variables: p.opts.Variables, Given: p.opts.Given,
+		Image: p.opts.Image, Login: image.HasLogin,
+	}
+	if p.TakesOverrides() {
+		opts.Overrides = slices.Concat(p.opts.Overrides, p.opts.SoftOverrides)
+	}
+	return opts
 }
 
 // Load reads the package again for another of its uses.
 func (p *Package) Load(variant string) (*task.Task, []task.Finding) {
-	return p.Contract.Load(p.Source, p.options(OpenOptions{Variant: variant}))
+	return p.Contract.Load(p.Source, p.options(variant))
 }
 
 func (a *App) openImage(p *Package, name string) error {
@@ -173,8 +208,23 @@ func openGit(ctx context.Context, p *Package, given string) error {
 		return err
 	}
 	p.close = append(p.close, cleanup)
-	p.Source.Git, p.Source.RepoDir, p.Commit = true, checkout.RepoDir, checkout.Commit
+	p.Source.Git, p.Source.RepoDir, p.Source.Commit, p.Commit = true, checkout.RepoDir, checkout.Version, checkout.Commit
+	p.Findings = notFetched(checkout)
 	return openDir(p, checkout.Dir)
+}
+
+// notFetched tells of what a repository points to and does not hold.
+func notFetched(c gitsource.Checkout) []task.Finding {
+	var list []task.Finding
+	add := func(rule, what, mend string, paths []string) {
+		if len(paths) > 0 {
+			shown := strings.Join(paths[:min(len(paths), 5)], ", ")
+			list = append(list, task.Finding{Rule: rule, Severity: task.SeverityWarning, File: paths[0], What: fmt.Sprintf(what, len(paths), shown), Mend: mend})
+		}
+	}
+	add("git-submodules", "%d submodules are not fetched, their folders are empty: %s", "put what is needed into the repository itself", c.Submodules)
+	add("git-lfs", "the content of %d files is in Git LFS and not fetched, they are pointers: %s", "put the files into the repository, or fetch them when the program starts", c.Pointers)
+	return list
 }
 
 func openPath(p *Package, given string) error {
@@ -262,6 +312,9 @@ func (p *Package) recognise(opts OpenOptions) error {
 	var evidence []string
 	for _, c := range contracts() {
 		r := c.Recognise(p.Source)
+		if l, ok := c.(contract.LegacyRecogniser); ok && opts.Legacy && r.Certainty == contract.No {
+			r = l.RecogniseLegacy(p.Source)
+		}
 		if r.Certainty == contract.No || r.Certainty < best {
 			continue
 		}

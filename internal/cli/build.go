@@ -21,8 +21,7 @@ digest. The log says of every step whether the cache answered it, and if not, wh
 		Args: exactly("a PACKAGE"),
 		RunE: func(c *cobra.Command, args []string) error { return g.build(c.Context(), args[0], f) },
 	}
-	c.Flags().StringVar(&f.contract, "contract", "", "take the package for this contract")
-	c.Flags().StringVar(&f.template, "template", "", "which of several uses the package offers")
+	f.open.register(c.Flags())
 	c.Flags().BoolVar(&f.noCache, "no-cache", false, "build every step anew")
 	f.network, f.capabilities = "none", "default"
 	return c

@@ -68,6 +68,7 @@ type globals struct {
 	quiet  bool
 	home   string
 	engine string
+	cdi    []string
 }
 
 func newRoot(g *globals) *cobra.Command {
@@ -94,6 +95,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no progress and no container output")
 	f.StringVar(&g.home, "home", "", "where images and runs are kept (default $LONGSHORE_HOME, else /var/lib/longshore)")
 	f.StringVar(&g.engine, "engine", "", "where containers run: "+strings.Join(app.EngineNames(), ", "))
+	f.StringArrayVar(&g.cdi, "cdi-spec-dir", nil, "a folder of Container Device Interface specs, which tell of GPUs (default /etc/cdi and /var/run/cdi)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return (&task.Error{Code: task.CodeUsage, Message: err.Error()}).WithHint("see `%s --help`", c.CommandPath())
 	})
@@ -102,8 +104,9 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		group string
 		cmd   *cobra.Command
 	}{
-		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
-		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)},
+		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newTask(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
+		{"author", newBundle(g)},
+		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)}, {"use", newPush(g)}, {"use", newPull(g)},
 		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
 	} {
 		c.cmd.GroupID = c.group
@@ -138,7 +141,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 
 // open makes the App for this command.
 func (g *globals) open(change func(*app.Config)) (*app.App, error) {
-	cfg := app.Config{Home: g.home, Engine: g.engine, Policy: dispatch.Policy{Fetch: true}}
+	cfg := app.Config{Home: g.home, Engine: g.engine, CDIDirs: g.cdi, Policy: dispatch.Policy{Fetch: true}}
 	if !g.quiet {
 		cfg.Progress = image.PlainProgress(g.Err)
 	}

@@ -5,6 +5,9 @@ import "longshore/internal/task"
 // codeCancelled is the code of a command that was interrupted.
 const codeCancelled task.Code = "cancelled"
 
+// codeSkipped is the code of a test that could run none of the package's examples.
+const codeSkipped task.Code = "skipped"
+
 // exitCancelled is the exit code after an interrupt, as shells use it.
 const exitCancelled = 130
 
@@ -16,6 +19,7 @@ var exitCodes = []struct {
 	Meaning string
 }{
 	{1, task.ReasonExit, "a test failed, or results differ; for run and call: the container's own code instead"},
+	{2, codeSkipped, "a test had to skip every example, so that nothing was proven"},
 	{64, task.CodeUsage, "the command line is wrong"},
 	{65, task.CodePackage, "the package is not valid"},
 	{66, task.CodeMissing, "something named does not exist"},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -154,28 +153,16 @@ func imageSave(g *globals) *cobra.Command {
 	return c
 }
 
-// saveImages writes the archive beside its place and moves it there when it is whole.
+// saveImages writes the archive of images, whole or not at all.
 func saveImages(ctx context.Context, s *image.Store, names []string, out string, oci bool) error {
-	f, err := os.CreateTemp(dirOf(out), ".longshore-save-")
-	if err != nil {
-		return task.Errorf(task.CodeUsage, "cannot write %s: %w", out, err)
-	}
-	defer os.Remove(f.Name())
-	format := image.DockerArchive
+	return writeWhole(out, func(w io.Writer) error { return saveTo(ctx, s, w, names, archiveFormat(oci)) })
+}
+
+func archiveFormat(oci bool) image.ArchiveFormat {
 	if oci {
-		format = image.OCIArchive
+		return image.OCIArchive
 	}
-	err = saveTo(ctx, s, f, names, format)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Chmod(f.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), out)
+	return image.DockerArchive
 }
 
 func saveTo(ctx context.Context, s *image.Store, w io.Writer, names []string, format image.ArchiveFormat) error {

@@ -32,12 +32,22 @@ func (f *inputFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.inputs, "input", "i", nil, "an input: name=value, or name=@file-or-folder (@@ for a value that starts with @)")
 	fs.StringVar(&f.file, "inputs", "", "a JSON file with an object of inputs; \"@path\" values are relative to it")
 	fs.StringVarP(&f.body, "data", "d", "", "the request body: text, @file, or @- for standard input")
-	fs.StringArrayVarP(&f.env, "env", "e", nil, "an environment variable: NAME=value")
+	fs.StringArrayVar(&f.env, "env", nil, "an environment variable: NAME=value")
 	fs.StringArrayVar(&f.unbound, "unbound", nil, "a required input that is left out on purpose")
 	fs.StringVar(&f.memory, "memory", "", "memory limit instead of the package's, such as 512Mi")
 	fs.StringVar(&f.cpus, "cpus", "", "CPU limit instead of the package's, such as 1.5")
 	fs.StringVar(&f.disk, "disk", "", "how much the container may write, such as 20Gi (default 5Gi)")
 	fs.IntVar(&f.gpus, "gpus", 0, "number of GPUs instead of the package's")
+}
+
+// names are those of the inputs given one by one.
+func (f *inputFlags) names() []string {
+	var names []string
+	for _, s := range f.inputs {
+		name, _, _ := strings.Cut(s, "=")
+		names = append(names, name)
+	}
+	return names
 }
 
 // request reads everything the flags name. words are what followed "--", nil without it.
@@ -64,7 +74,7 @@ func (f *inputFlags) request(in io.Reader, words []string) (task.Request, func()
 	for _, s := range f.env {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return req, nil, usage("-e %s is not NAME=value", s)
+			return req, nil, usage("--env %s is not NAME=value", s)
 		}
 		req.Env = append(req.Env, task.EnvVar{Name: name, Value: value})
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func newInspect(g *globals) *cobra.Command {
-	opts := app.OpenOptions{}
+	open := openFlags{}
 	c := &cobra.Command{
 		Use:   "inspect PACKAGE",
 		Short: "Show a package as Longshore understands it",
@@ -22,13 +22,20 @@ goes, its resources, how data gets in and out, and which of several readings of 
 		Example: `  longshore inspect examples/cytomine/integer-addition
   longshore inspect examples/kaapana/mask-tools --template count --json`,
 		Args: exactly("a PACKAGE"),
-		RunE: func(c *cobra.Command, args []string) error { return g.inspect(c.Context(), args[0], opts) },
+		RunE: func(c *cobra.Command, args []string) error { return g.inspect(c.Context(), args[0], open) },
 	}
-	registerOpen(c, &opts)
+	open.register(c.Flags())
 	return c
 }
 
-func (g *globals) inspect(ctx context.Context, given string, opts app.OpenOptions) error {
+func (g *globals) inspect(ctx context.Context, given string, open openFlags) error {
+	if address, ok := app.Address(given); ok {
+		return g.inspectAddress(address)
+	}
+	opts, err := open.options()
+	if err != nil {
+		return err
+	}
 	a, err := g.open(nil)
 	if err != nil {
 		return err
@@ -41,10 +48,24 @@ func (g *globals) inspect(ctx context.Context, given string, opts app.OpenOption
 	if err := p.Valid(); err != nil {
 		return err
 	}
+	address := p.FolderAddress(ctx)
 	if g.json {
-		return g.printJSON(map[string]any{"package": given, "evidence": p.Evidence, "commit": p.Commit, "task": p.Task})
+		return g.printJSON(map[string]any{"package": given, "evidence": p.Evidence, "commit": p.Commit, "task": p.Task, "published": address})
 	}
 	printTask(g.Out, p)
+	if address != nil {
+		fmt.Fprintln(g.Out, "published as")
+		g.printAddress("  ", *address)
+	}
+	return nil
+}
+
+// inspectAddress prints every form of the address of a folder on IPFS.
+func (g *globals) inspectAddress(a app.FolderAddress) error {
+	if g.json {
+		return g.printJSON(a)
+	}
+	g.printAddress("", a)
 	return nil
 }
 

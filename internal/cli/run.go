@@ -20,7 +20,7 @@ import (
 // jobFlags are what "run", "call" and "test" share.
 type jobFlags struct {
 	inputFlags
-	contract, template      string
+	open                    openFlags
 	timeout, ready, prepare time.Duration
 	network                 string
 	capabilities            string
@@ -29,8 +29,7 @@ type jobFlags struct {
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
 	f.inputFlags.register(fs)
-	fs.StringVar(&f.contract, "contract", "", "take the package for this contract: "+strings.Join(app.ContractNames(), ", "))
-	fs.StringVar(&f.template, "template", "", "which of several uses the package offers (Kaapana: a template's identifier)")
+	f.open.register(fs)
 	fs.DurationVar(&f.timeout, "timeout", 0, "how long the program, or the request, may take (default 1h for files, 10m for HTTP)")
 	fs.DurationVar(&f.ready, "ready-timeout", 0, "how long a server may take to get ready (default 1m)")
 	fs.DurationVar(&f.prepare, "prepare-timeout", 0, "how long building, pulling and staging may take (default 1h)")
@@ -98,7 +97,7 @@ func words(c *cobra.Command, args []string) (before, after []string) {
 
 func newRun(g *globals) *cobra.Command {
 	f := &jobFlags{}
-	out := ""
+	out, archive := "", ""
 	c := &cobra.Command{
 		Use:   "run PACKAGE [-i name=value]… [-o DIR] [-- WORD…]",
 		Short: "Run a task once and keep its outputs",
@@ -118,15 +117,16 @@ The exit code is the container's own, or one of the table in the README.`,
 				return err
 			}
 			f.hasBody = c.Flags().Changed("data")
-			return g.run(c.Context(), args[0], f, after, out)
+			return g.run(c.Context(), args[0], f, after, out, archive)
 		},
 	}
 	f.register(c.Flags())
 	c.Flags().StringVarP(&out, "output", "o", "longshore-out", "the folder that receives outputs, log and result.json")
+	c.Flags().StringVar(&archive, "package", "", "write the result archive of the platform to this file too (iExec); the same outputs give the same bytes")
 	return c
 }
 
-func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []string, out string) error {
+func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []string, out, archive string) error {
 	if err := dispatch.CheckOutDir(out); err != nil {
 		return err
 	}
@@ -135,6 +135,10 @@ func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []st
 		return err
 	}
 	defer p.Close()
+	packed, err := newArchiver(p.Contract, archive)
+	if err != nil {
+		return err
+	}
 	req, done, err := f.request(g.In, after)
 	if err != nil {
 		return err
@@ -157,7 +161,7 @@ func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []st
 	if code := resultCode(res); code != 0 {
 		return exitError{code}
 	}
-	return nil
+	return packed.write(g, out, res)
 }
 
 // printResult prints the outputs on stdout and how it went on stderr.
@@ -170,7 +174,13 @@ func printResult(g *globals, res *task.Result, out string) {
 	}
 	if res.Failure != nil {
 		printFailure(g.Err, res)
+		for _, n := range res.Notes {
+			g.info("note: %s", printable(n))
+		}
 		g.info("log and details: %s/%s, %s/%s", out, dispatch.LogFile, out, dispatch.ResultFile)
+		if res.Partial != "" {
+			g.info("what the task left, which is no result: %s/%s", out, res.Partial)
+		}
 		return
 	}
 	for _, n := range res.Notes {

@@ -15,6 +15,7 @@ import (
 
 	"longshore/internal/app"
 	"longshore/internal/contract"
+	"longshore/internal/dispatch"
 	"longshore/internal/task"
 )
 
@@ -25,8 +26,9 @@ func newTest(g *globals) *cobra.Command {
 		Use:   "test PACKAGE [-i name=value…]",
 		Short: "Validate, build, and run a package's own examples",
 		Long: `Validate a package, build its image, and run the examples that the package itself promises, each
-several times, to see whether the outputs are the same: the first differing file and byte are shown. Inputs
-given with -i or -d are one more example. --junit writes the report as JUnit XML too, for CI systems.`,
+several times, to see whether the outputs are the same: the first differing file and byte are shown. A server
+goes on running from one run to the next, as it does on the platforms. Inputs given with -i or -d are one
+more example. The exit code is 1 when a check failed, and 2 when every example had to be skipped. --junit writes the report as JUnit XML too, for CI systems.`,
 		Example: `  longshore test examples/meca/knn
   longshore test examples/iexec/word-count --runs 3
   longshore test ./my-task --junit report.xml
@@ -53,10 +55,15 @@ given with -i or -d are one more example. --junit writes the report as JUnit XML
 					return err
 				}
 			}
-			if err == nil && !t.report.Pass {
+			switch {
+			case err != nil:
+				return err
+			case t.report.Outcome == skipped:
+				return exitError{exitCode(codeSkipped)}
+			case !t.report.Pass:
 				return exitError{exitCode(task.ReasonExit)}
 			}
-			return err
+			return nil
 		},
 	}
 	f.register(c.Flags())
@@ -77,14 +84,71 @@ type check struct {
 
 // testReport is what "test --json" prints.
 type testReport struct {
-	Package  string         `json:"package"`
-	Contract string         `json:"contract"`
+	Package  string `json:"package"`
+	Contract string `json:"contract"`
+	// Pass tells that nothing failed, and that not all examples were skipped.
 	Pass     bool           `json:"pass"`
+	Outcome  outcomeWord    `json:"outcome"`
 	Checks   []check        `json:"checks"`
 	Findings []task.Finding `json:"findings,omitempty"`
 	Notes    []string       `json:"notes,omitempty"`
 	// Differences are the first places where runs of an example differ.
 	Differences []exampleDifference `json:"differences,omitempty"`
+}
+
+// outcomeWord is the end of a test in one word.
+type outcomeWord string
+
+// The ends of a test. A test whose examples were all skipped proves nothing, and is no pass.
+const (
+	passed  outcomeWord = "pass"
+	failed  outcomeWord = "fail"
+	skipped outcomeWord = "skip"
+)
+
+// judge settles the outcome once all checks are made.
+func (r *testReport) judge() {
+	ran, left := r.examples()
+	switch {
+	case !r.Pass:
+		r.Outcome = failed
+	case left > 0 && ran == 0:
+		r.Outcome, r.Pass = skipped, false
+	default:
+		r.Outcome = passed
+	}
+}
+
+// exampleCheck begins the names of the checks that are runs of examples.
+const exampleCheck = "example "
+
+// examples counts the runs of examples that were made and those that were skipped.
+func (r *testReport) examples() (ran, left int) {
+	for _, c := range r.Checks {
+		switch {
+		case !strings.HasPrefix(c.Name, exampleCheck):
+		case c.Skipped:
+			left++
+		default:
+			ran++
+		}
+	}
+	return ran, left
+}
+
+// words says the outcome to people, with what was not done.
+func (r *testReport) words() string {
+	ran, left := r.examples()
+	what := strings.ToUpper(string(r.Outcome)) + "  " + r.Package + " (" + r.Contract + ")"
+	switch {
+	case r.Outcome == skipped:
+		return what + ": no example was run, so nothing was tested beyond the build"
+	case r.Outcome == passed && left > 0:
+		return fmt.Sprintf("%s: %d skipped", what, left)
+	case r.Outcome == passed && ran == 0:
+		return what + ": no example was run, as the package ships none"
+	}
+	return what
 }
 
 // exampleDifference is the first place where two runs of an example differ.
@@ -100,6 +164,7 @@ type tester struct {
 	f      *jobFlags
 	app    *app.App
 	pkg    *app.Package
+	pool   *dispatch.Pool // servers go on for the next run, as on the platforms
 	runs   int
 	report testReport
 	dir    string // keeps the outputs of examples, for those that need them and to compare runs
@@ -107,13 +172,19 @@ type tester struct {
 
 // test makes all checks and prints the report. An error ends the test before its end; failed checks are in the report.
 func (t *tester) test(ctx context.Context, after []string) error {
-	o, err := t.g.openForBuild(ctx, t.report.Package, t.f)
+	o, err := t.g.openUnchecked(ctx, t.report.Package, t.f)
 	if err != nil {
 		return err
 	}
 	defer o.pkg.Close()
 	t.app, t.pkg = o.app, o.pkg
+	t.pool = dispatch.NewPool(t.app.Dispatcher(), 0)
+	defer t.pool.Close()
 	t.report.Contract, t.report.Findings = o.pkg.Contract.Name(), o.pkg.Findings
+	t.structure()
+	if err := o.pkg.Valid(); err != nil {
+		return err
+	}
 	counts := countFindings(o.pkg.Findings)
 	t.add("validate", time.Now(), true, fmt.Sprintf("%d warnings, %d notes", counts[task.SeverityWarning], counts[task.SeverityNote]))
 	examples, err := t.examples(after)
@@ -141,11 +212,32 @@ func (t *tester) test(ctx context.Context, after []string) error {
 			}
 		}
 	}
+	t.report.judge()
 	if t.g.json {
 		return t.g.printJSON(t.report)
 	}
 	t.summary()
 	return nil
+}
+
+// structure makes the platform's own test of the package's structure, where it has one, and prints what that prints.
+func (t *tester) structure() {
+	s, ok := t.pkg.Contract.(contract.StructureTester)
+	if !ok || t.pkg.Source.FS == nil {
+		return
+	}
+	start := time.Now()
+	lines, wrong := s.TestStructure(t.pkg.Source)
+	if !t.g.json {
+		for _, l := range lines {
+			fmt.Fprintln(t.g.Out, printable(l))
+		}
+	}
+	if wrong != "" {
+		t.add("structure", start, false, wrong)
+		return
+	}
+	t.add("structure", start, true, lines[len(lines)-1])
 }
 
 // examples are those of the package and the one that the caller's inputs make.
@@ -170,7 +262,7 @@ func (t *tester) examples(after []string) ([]contract.Example, error) {
 		t.note("the package ships no example: it was only seen that its server answers; give inputs with -i or -d to test more")
 		examples = []contract.Example{{Name: reachable, Variant: t.pkg.Task.Variant, Request: task.Request{Body: &task.Body{Text: "{}"}}}}
 	}
-	if len(examples) == 0 && t.pkg.Task.Exchange == task.Files && t.pkg.Task.Variant == t.f.template {
+	if len(examples) == 0 && t.pkg.Task.Exchange == task.Files && t.pkg.Task.Variant == t.f.open.Variant {
 		if _, err := task.Bind(t.pkg.Task, task.Request{}); err == nil {
 			examples = []contract.Example{{Name: "defaults", Variant: t.pkg.Task.Variant}}
 		}
@@ -216,38 +308,34 @@ func (t *tester) summary() {
 	for _, n := range t.report.Notes {
 		fmt.Fprintf(t.g.Out, "note  %s\n", n)
 	}
-	word := "PASS"
-	if !t.report.Pass {
-		word = "FAIL"
-	}
-	fmt.Fprintf(t.g.Out, "%s  %s (%s)\n", word, t.report.Package, t.report.Contract)
+	fmt.Fprintln(t.g.Out, t.report.words())
 }
 
 // example runs one example several times and compares.
 func (t *tester) example(ctx context.Context, e contract.Example) error {
 	if e.Skip != "" {
-		t.skip("example "+e.Name, "was not run: "+e.Skip)
+		t.skip(exampleCheck+e.Name, "was not run: "+e.Skip)
 		return nil
 	}
 	pkgTask := t.pkg.Task
 	if e.Variant != "" && e.Variant != pkgTask.Variant {
 		loaded, findings := t.pkg.Load(e.Variant)
 		if loaded == nil || task.HasErrors(findings) {
-			t.add("example "+e.Name, time.Now(), false, fmt.Sprintf("there is no use %q", e.Variant))
+			t.add(exampleCheck+e.Name, time.Now(), false, fmt.Sprintf("there is no use %q", e.Variant))
 			return nil
 		}
 		pkgTask = loaded
 	}
 	request, err := t.fromEarlier(e)
 	if err != nil {
-		t.add("example "+e.Name, time.Now(), false, err.Error())
+		t.add(exampleCheck+e.Name, time.Now(), false, err.Error())
 		return nil
 	}
 	var first outcome
 	for n := range t.runs {
-		name := "example " + e.Name
+		name := exampleCheck + e.Name
 		if n > 0 {
-			name = fmt.Sprintf("example %s, again", e.Name)
+			name += ", again"
 		}
 		start := time.Now()
 		job := t.f.job(t.pkg, request)
@@ -262,7 +350,7 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 			}
 			return nil
 		}
-		res, err := t.app.Dispatcher().Run(ctx, job)
+		res, err := t.pool.Run(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -329,8 +417,13 @@ func failureText(res *task.Result) string {
 func (t *tester) compare(name string, a, b outcome) error {
 	start := time.Now()
 	digests := a.res.Digest != "" || b.res.Digest != ""
+	pass, verdict := a.res.Digest == b.res.Digest, ""
+	if judge, ok := t.pkg.Contract.(contract.DeterminismJudge); ok && digests {
+		v := judge.JudgeRuns(a.res, b.res)
+		pass, verdict = v.Pass, "; "+v.Word+": "+v.Detail
+	}
 	if digests && a.res.Digest == b.res.Digest {
-		t.add("determinism "+name, start, true, "the digests agree: "+a.res.Digest)
+		t.add("determinism "+name, start, pass, "the digests agree: "+a.res.Digest+verdict)
 		return nil
 	}
 	noted := slices.ContainsFunc(t.report.Differences, func(d exampleDifference) bool { return d.Example == name })
@@ -347,7 +440,7 @@ func (t *tester) compare(name string, a, b outcome) error {
 		t.report.Differences = append(t.report.Differences, exampleDifference{name, *d})
 	}
 	if digests {
-		t.add("determinism "+name, start, false, fmt.Sprintf("the digests differ: %s and %s (%s); %s", orNone(a.res.Digest), orNone(b.res.Digest), a.res.DigestRule, where))
+		t.add("determinism "+name, start, pass, fmt.Sprintf("the digests differ: %s and %s (%s); %s%s", orNone(a.res.Digest), orNone(b.res.Digest), a.res.DigestRule, where, verdict))
 	} else {
 		t.note(fmt.Sprintf("example %s: the outputs differ from run to run; %s", name, where))
 	}
@@ -372,11 +465,29 @@ type opened struct {
 	pkg *app.Package
 }
 
-// openForBuild opens a package of which no use needs to be chosen yet.
+// openForBuild opens a valid package of which no use needs to be chosen yet.
 func (g *globals) openForBuild(ctx context.Context, given string, f *jobFlags) (opened, error) {
+	o, err := g.openUnchecked(ctx, given, f)
+	if err != nil {
+		return opened{}, err
+	}
+	if err := o.pkg.Valid(); err != nil {
+		o.pkg.Close()
+		return opened{}, err
+	}
+	return o, nil
+}
+
+// openUnchecked opens a package that may not be valid.
+func (g *globals) openUnchecked(ctx context.Context, given string, f *jobFlags) (opened, error) {
 	if err := f.check(); err != nil {
 		return opened{}, err
 	}
+	opts, err := f.open.options()
+	if err != nil {
+		return opened{}, err
+	}
+	opts.Given = f.names()
 	a, err := g.open(func(c *app.Config) {
 		c.NoCache = f.noCache
 		c.Policy.Network = f.network == "host"
@@ -384,13 +495,12 @@ func (g *globals) openForBuild(ctx context.Context, given string, f *jobFlags) (
 	if err != nil {
 		return opened{}, err
 	}
-	p, err := a.Open(ctx, given, app.OpenOptions{Contract: f.contract, Variant: f.template})
+	p, err := a.Open(ctx, given, opts)
 	if err != nil {
 		return opened{}, err
 	}
-	if err := p.Valid(); err != nil {
-		p.Close()
-		return opened{}, err
+	if !p.TakesOverrides() {
+		f.env = append(f.env, f.open.over.either...)
 	}
 	return opened{a, p}, nil
 }

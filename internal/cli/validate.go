@@ -13,7 +13,7 @@ import (
 )
 
 func newValidate(g *globals) *cobra.Command {
-	opts := app.OpenOptions{}
+	open := openFlags{}
 	f, list := validateFlags{}, ""
 	c := &cobra.Command{
 		Use:   "validate PACKAGE",
@@ -37,10 +37,10 @@ hosts and editors show beside the lines; files in it are relative to the package
 			if err := exactly("a PACKAGE")(c, args); err != nil {
 				return err
 			}
-			return g.validate(c.Context(), args[0], opts, f)
+			return g.validate(c.Context(), args[0], open, f)
 		},
 	}
-	registerOpen(c, &opts)
+	open.register(c.Flags())
 	c.Flags().BoolVar(&f.strict, "strict", false, "count warnings as errors")
 	c.Flags().BoolVar(&f.sarif, "sarif", false, "print SARIF 2.1.0 on stdout")
 	c.Flags().StringVar(&list, "list-rules", "", "print the rules of a contract instead: "+strings.Join(app.ContractNames(), ", "))
@@ -70,15 +70,14 @@ func (g *globals) listRules(name string) error {
 	return nil
 }
 
-func registerOpen(c *cobra.Command, opts *app.OpenOptions) {
-	c.Flags().StringVar(&opts.Contract, "contract", "", "take the package for this contract")
-	c.Flags().StringVar(&opts.Variant, "template", "", "which of several uses the package offers")
-}
-
 // validateFlags say how findings are judged and printed.
 type validateFlags struct{ strict, sarif bool }
 
-func (g *globals) validate(ctx context.Context, given string, opts app.OpenOptions, f validateFlags) error {
+func (g *globals) validate(ctx context.Context, given string, open openFlags, f validateFlags) error {
+	opts, err := open.options()
+	if err != nil {
+		return err
+	}
 	a, err := g.open(nil)
 	if err != nil {
 		return err

@@ -3,34 +3,38 @@ package cli
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"longshore/internal/dispatch"
 	"longshore/internal/task"
 )
 
 func newVerify(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify DIR DIR…",
-		Short: "Compare result folders, as a consensus would",
-		Long: `Compare folders that run -o made, of the same task, and tell which results agree: by their digests
-where the contract defines one (iExec), and by the content of all outputs otherwise. Where they differ,
-the first differing file and byte are shown. The digests are those in each result.json.`,
+		Use:   "verify RESULT RESULT…",
+		Short: "Compare results, as a consensus would",
+		Long: `Compare results of the same task, and tell which agree: by their digests where the contract defines
+one (iExec), and by the content of all outputs otherwise. Both are computed again from the files; what a
+result.json says of them is only compared. Where results differ, the first differing file and byte are
+shown, first of what the digest covers.
+
+A RESULT is a folder that run -o made, an output folder as the platform leaves it (iExec: iexec_out), or
+the platform's archive (run --package makes one).
+
+The exit code is 0 when all agree, 1 when they do not, 66 when there is no such folder or file, 67 when it
+is no result, and 64 when results of different contracts are compared.`,
 		Example: `  longshore run ./my-dapp -o first
   longshore run ./my-dapp -o second
   longshore verify first second
+  longshore verify first worker-1/iexec_out worker-2.zip
   longshore verify results/* --json`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return exactly("a DIR", "at least one more DIR")(c, nil)
+				return exactly("a RESULT", "at least one more RESULT")(c, nil)
 			}
 			return nil
 		},
@@ -60,7 +64,7 @@ type verifyReport struct {
 	By string `json:"by"`
 	// Groups are the results that agree with each other, the largest group first.
 	Groups []verifyGroup `json:"groups"`
-	// Differences are between the first folder of the first group and that of each other one.
+	// Differences are between the first result of the first group and that of each other one.
 	Differences []verifyDifference `json:"differences"`
 	Notes       []string           `json:"notes,omitempty"`
 }
@@ -68,40 +72,48 @@ type verifyReport struct {
 // verifyGroup is a set of results that agree.
 type verifyGroup struct {
 	Dirs []string `json:"dirs"`
-	// Digest and DigestRule are those of the contract; the rule is of the first folder.
+	// Digest and DigestRule are those of the contract; the rule is of the first result.
 	Digest     string `json:"digest,omitempty"`
 	DigestRule string `json:"digestRule,omitempty"`
 	// Outputs are the sha256 of each output, by name, when these are compared.
 	Outputs map[string]string `json:"outputs,omitempty"`
 	// Missing says why there is nothing to compare, "" when there is.
 	Missing string `json:"missing,omitempty"`
-	first   outcome
+	first   *verified
 }
 
 type verifyDifference struct {
 	Dirs [2]string `json:"dirs"`
-	// Difference is nil when no file that lies in the folders now differs.
+	// Difference is nil when no file differs.
 	*difference
 }
 
-// verify compares result folders.
-func verify(dirs []string) (*verifyReport, error) {
-	var all []outcome
-	for _, dir := range dirs {
-		o, err := readOutcome(dir)
+// verify compares results.
+func verify(names []string) (*verifyReport, error) {
+	var all []*verified
+	defer func() {
+		for _, v := range all {
+			v.close()
+		}
+	}()
+	for _, name := range names {
+		v, err := openVerified(name)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, o)
+		all = append(all, v)
 	}
-	r := &verifyReport{Contract: all[0].res.Contract, By: "outputs", Differences: []verifyDifference{}}
-	for _, o := range all {
-		if o.res.Contract != r.Contract {
-			return nil, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s is a result of %s, and %s one of %s", all[0].dir, r.Contract, o.dir, o.res.Contract)}).
+	r := &verifyReport{Contract: all[0].contract.Name(), By: "outputs", Differences: []verifyDifference{}}
+	for _, v := range all {
+		if name := v.contract.Name(); name != r.Contract {
+			return nil, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s is a result of %s, and %s one of %s", all[0].name, r.Contract, v.name, name)}).
 				WithHint("compare results of one task")
 		}
-		if o.res.Digest != "" {
+		if v.digests() {
 			r.By = "digest"
+		}
+		if err := v.compute(); err != nil {
+			return nil, err
 		}
 	}
 	r.group(all)
@@ -110,71 +122,19 @@ func verify(dirs []string) (*verifyReport, error) {
 	return r, r.differ()
 }
 
-// readOutcome reads a folder's result.json.
-func readOutcome(dir string) (outcome, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		code := task.ReasonInput
-		if errors.Is(err, fs.ErrNotExist) {
-			code = task.CodeMissing
-		}
-		return outcome{}, notOutcome(code, dir, err)
-	}
-	defer root.Close()
-	data, err := readSmall(root.FS(), dispatch.ResultFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return outcome{}, notOutcome(task.CodeMissing, dir, errors.New("it holds no "+dispatch.ResultFile))
-	}
-	res := &task.Result{}
-	if err == nil {
-		err = json.Unmarshal(data, res)
-	}
-	if err == nil && (res.Contract == "" || !res.State.Terminal()) {
-		err = errors.New("it names no contract or no end state")
-	}
-	if err != nil {
-		return outcome{}, notOutcome(task.ReasonInput, dir, fmt.Errorf("%s: %w", dispatch.ResultFile, err))
-	}
-	return outcome{dir, res}, nil
-}
-
-func notOutcome(code task.Code, dir string, why error) error {
-	return (&task.Error{Code: code, Message: dir + " is no result folder", Cause: why}).WithHint("`longshore run PACKAGE -o DIR` makes one")
-}
-
-// maxResultFile bounds a result.json, which holds small outputs as values.
-const maxResultFile = 256 << 20
-
-// readSmall reads a regular file of at most maxResultFile bytes.
-func readSmall(fsys fs.FS, name string) ([]byte, error) {
-	// Looked at before it is opened: opening a named pipe would wait for a writer.
-	st, err := fs.Stat(fsys, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular() || st.Size() > maxResultFile:
-		return nil, fmt.Errorf("not a file of at most %s", task.Bytes(maxResultFile))
-	}
-	return fs.ReadFile(fsys, name)
-}
-
 // group puts together the results that agree. A result that cannot be compared agrees with none that can.
-func (r *verifyReport) group(all []outcome) {
+func (r *verifyReport) group(all []*verified) {
 	index := map[string]int{}
-	for _, o := range all {
-		v := r.groupOf(o)
-		key := strings.Join([]string{v.Missing, v.Digest}, "\x00")
-		if r.By == "outputs" && v.Missing == "" {
-			text, _ := json.Marshal(v.Outputs) // maps of texts always encode, in the order of their keys
-			key += string(text)
-		}
-		i, ok := index[key]
+	for _, v := range all {
+		g := verifyGroup{Digest: v.digest.Digest, DigestRule: v.digest.Rule, Outputs: v.outputs, Missing: v.missing, first: v}
+		text, _ := json.Marshal([]any{g.Missing, g.Digest, g.Outputs}) // texts always encode, in the order of their keys
+		i, ok := index[string(text)]
 		if !ok {
 			i = len(r.Groups)
-			index[key] = i
-			r.Groups = append(r.Groups, v)
+			index[string(text)] = i
+			r.Groups = append(r.Groups, g)
 		}
-		r.Groups[i].Dirs = append(r.Groups[i].Dirs, o.dir)
+		r.Groups[i].Dirs = append(r.Groups[i].Dirs, v.name)
 	}
 	slices.SortStableFunc(r.Groups, func(a, b verifyGroup) int {
 		if (a.Missing == "") != (b.Missing == "") {
@@ -184,47 +144,40 @@ func (r *verifyReport) group(all []outcome) {
 	})
 }
 
-// groupOf is the group that a result makes by itself.
-func (r *verifyReport) groupOf(o outcome) verifyGroup {
-	g := verifyGroup{first: o}
-	switch {
-	case o.res.State != task.Succeeded:
-		g.Missing = "the run " + string(o.res.State)
-		if o.res.Reason != "" {
-			g.Missing += " (" + string(o.res.Reason) + ")"
+// note tells what makes a comparison say less than it seems to.
+func (r *verifyReport) note(all []*verified) {
+	first := all[0]
+	for _, v := range all {
+		for _, n := range v.digest.Notes {
+			r.notef("%s: %s", v.name, n)
 		}
-	case r.By == "digest" && o.res.Digest == "":
-		g.Missing = "no digest"
-	case r.By == "digest":
-		g.Digest, g.DigestRule = o.res.Digest, o.res.DigestRule
-	default:
-		g.Outputs = map[string]string{}
-		for _, out := range o.res.Outputs {
-			g.Outputs[out.Name] = out.SHA256
+		for _, n := range v.changed() {
+			r.notef("%s was changed after its run: %s", v.name, n)
+		}
+		if v != first && v.res != nil && first.res != nil {
+			r.noteRuns(first, v)
+		}
+		if v != first && v.digest.Digest != "" && v.digest.Digest == first.digest.Digest && v.digest.Rule != first.digest.Rule {
+			r.notef("%s and %s have the same digest by different rules: %s, and %s", first.name, v.name, first.digest.Rule, v.digest.Rule)
 		}
 	}
-	return g
+	for _, g := range r.Groups {
+		if len(g.Dirs) > 1 && len(g.Dirs) > len(all)/2 && len(r.Groups) > 1 && g.Missing == "" {
+			r.notef("the %d results of the first group are the majority; who has another result disagrees with them", len(g.Dirs))
+		}
+	}
 }
 
-// note tells what makes a comparison say less than it seems to.
-func (r *verifyReport) note(all []outcome) {
-	first := all[0].res
-	for _, o := range all[1:] {
-		res := o.res
-		switch {
-		case res.Task != first.Task || res.Version != first.Version || res.Variant != first.Variant:
-			r.notef("%s and %s are results of different tasks or versions", all[0].dir, o.dir)
-		case res.Image.Digest != first.Image.Digest:
-			r.notef("%s and %s were made by different images", all[0].dir, o.dir)
-		}
-		if r.By == "digest" && res.Digest != "" && res.Digest == first.Digest {
-			if res.DigestRule != first.DigestRule {
-				r.notef("%s and %s have the same digest by different rules: %s, and %s", all[0].dir, o.dir, first.DigestRule, res.DigestRule)
-			}
-			if !sameOutputs(first, res) {
-				r.notef("%s and %s agree, and differ in what the digest does not cover", all[0].dir, o.dir)
-			}
-		}
+// noteRuns tells how two runs of ours differ.
+func (r *verifyReport) noteRuns(a, b *verified) {
+	switch {
+	case a.res.Task != b.res.Task || a.res.Version != b.res.Version || a.res.Variant != b.res.Variant:
+		r.notef("%s and %s are results of different tasks or versions", a.name, b.name)
+	case a.res.Image.Digest != b.res.Image.Digest:
+		r.notef("%s and %s were made by different images", a.name, b.name)
+	}
+	if a.digest.Digest != "" && a.digest.Digest == b.digest.Digest && !sameOutputs(a.res, b.res) {
+		r.notef("%s and %s agree, and differ in what the digest does not cover", a.name, b.name)
 	}
 }
 
@@ -239,11 +192,11 @@ func (r *verifyReport) differ() error {
 			continue
 		}
 		a, b := r.Groups[0].first, g.first
-		d, err := firstDifference(a, b)
+		d, err := a.difference(b)
 		if err != nil {
 			return err
 		}
-		r.Differences = append(r.Differences, verifyDifference{[2]string{a.dir, b.dir}, d})
+		r.Differences = append(r.Differences, verifyDifference{[2]string{a.name, b.name}, d})
 	}
 	return nil
 }
@@ -270,7 +223,7 @@ func (r *verifyReport) print(w io.Writer) {
 		}
 	}
 	for _, d := range r.Differences {
-		text := fmt.Sprintf("between %s and %s no file that lies there now differs", d.Dirs[0], d.Dirs[1])
+		text := fmt.Sprintf("between %s and %s no file differs", d.Dirs[0], d.Dirs[1])
 		if d.difference != nil {
 			text = "first difference: " + d.words(d.Dirs[0], d.Dirs[1])
 		}
@@ -292,7 +245,7 @@ func (g verifyGroup) title() string {
 	const most = 5
 	var outputs []string
 	for _, out := range g.first.res.Outputs[:min(most, len(g.first.res.Outputs))] {
-		outputs = append(outputs, out.Name+" sha256:"+out.SHA256)
+		outputs = append(outputs, out.Name+" sha256:"+g.Outputs[out.Name])
 	}
 	if more := len(g.first.res.Outputs) - most; more > 0 {
 		outputs = append(outputs, fmt.Sprintf("and %d more outputs", more))

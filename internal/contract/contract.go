@@ -47,6 +47,19 @@ type Options struct {
 	// Legacy asks for the layout that older releases of the platform gave to containers. Contracts that do not implement
 	// LegacyLayout are never asked.
 	Legacy bool
+	// Compat names the platform's own runner whose reading is taken instead of Longshore's, defects included; empty for none.
+	// Contracts that do not implement CompatModes get none.
+	Compat string
+	// Variables are the caller's own variables for documents that are templates, by name. Contracts that do not implement
+	// TemplateReader get none.
+	Variables map[string]string
+	// Given names the inputs that the caller gives values for: what the document itself says about their data does not count.
+	Given []string
+	// Image, when not empty, names the image to use in place of the package's own, which then need not be there. Only contracts that
+	// implement Bundler are given one.
+	Image string
+	// Login tells whether this machine has credentials for a registry, by its host; nil means that there are none.
+	Login func(registry string) bool
 	// Own tells that the document named is the caller's own, on the caller's machine: paths and environment variables that
 	// it refers to may be read (Kaapana: task.json). Servers leave it false.
 	Own bool
@@ -62,6 +75,39 @@ type Overrider interface{ TakesOverrides() }
 type LegacyLayout interface {
 	// LegacyLayout says in a few words what it changes, for help texts.
 	LegacyLayout() string
+}
+
+// LegacyRecogniser is the optional ability to run what older releases ran without any document of its own: what Recognise
+// knows nothing of, and the caller calls legacy.
+type LegacyRecogniser interface {
+	LegacyLayout
+	RecogniseLegacy(src Source) Recognition
+}
+
+// CompatModes is the optional ability to read and run a package as the platform's own runners do, see Options.Compat.
+type CompatModes interface {
+	// CompatModes lists the runners' names.
+	CompatModes() []string
+}
+
+// TemplateReader is the optional ability to render documents with Options.Variables.
+type TemplateReader interface{ RendersTemplates() }
+
+// TaskWriter is the optional ability to write a document that binds one use of a package to folders and values, to be
+// completed and run.
+type TaskWriter interface {
+	// NewTask returns such a document for a loaded task whose use is chosen, with notes on what is left to fill in. A task
+	// that offers several is a *task.Error with code CodeUsage.
+	NewTask(t *task.Task) (doc []byte, notes []string, err error)
+}
+
+// ImageTree is the optional ability of ImageFiles to tell what lies at a path, without running the image.
+type ImageTree interface {
+	// Stat returns the mode of what is at path in the flattened image, links followed inside it. What is missing is
+	// fs.ErrNotExist.
+	Stat(path string) (fs.FileMode, error)
+	// CountFiles returns how many things that are no folders lie below the folder path, counting no further than limit.
+	CountFiles(path string, limit int) (int, error)
 }
 
 // Recognition is how sure a contract is that a package is its own.
@@ -100,9 +146,27 @@ type ImageChecker interface {
 	CheckImage(t *task.Task, src Source, img ImageFiles) (*task.Task, []task.Finding)
 }
 
+// ImageDescribed is the optional ability to tell that what a loaded task takes is known only from its image. Where that is at
+// hand, CheckImage then completes the task before anything else is done with it.
+type ImageDescribed interface {
+	ImageChecker
+	NeedsImage(t *task.Task) bool
+}
+
 // Exampler is the optional ability to tell which runs a package itself promises to work.
 type Exampler interface {
 	Examples(src Source, t *task.Task) ([]Example, error)
+}
+
+// StructureTester is the optional ability to test a package's structure as the platform's own tool does, in its words.
+type StructureTester interface {
+	// TestStructure returns the lines that the tool prints, in order; wrong is what it ends with when the package does not pass.
+	TestStructure(src Source) (lines []string, wrong string)
+}
+
+// Aliaser is the optional ability to be known by further names.
+type Aliaser interface {
+	Aliases() []string
 }
 
 // Example is one run that a package promises.
@@ -131,15 +195,18 @@ type Verdict struct {
 
 // Remoter is the optional ability to tell that a package only points to the repository that holds it.
 type Remoter interface {
-	Remote(src Source) (Remote, bool)
+	// Remote tells where the files are. The options are those of Load.
+	Remote(src Source, opts Options) (Remote, bool)
 }
 
 // Remote is where a package's files really are.
 type Remote struct {
 	// Git is "git+URL[#branch[:directory]]".
 	Git string
-	// Manifest is the path, in the source, of the document that counts: it takes the place of the repository's own.
-	Manifest string
+	// File is the caller's own document, as a path in the source. Once the package is loaded, Text is put into the folder that
+	// Git names as Name, in the place of the repository's own.
+	File, Name string
+	Text       []byte
 }
 
 // RuleLister is the optional ability to list the rules that findings name.
@@ -200,4 +267,9 @@ type Source struct {
 	// folder of it.
 	Git     bool
 	RepoDir string
+	// Commit is what was checked out, in the words of `git describe --long --tags --dirty --always`.
+	Commit string
+	// Submitted, when not nil, is the caller's own document (its File is set) with the folder it lies in, and this source the
+	// repository that it pointed to (see Remoter). The document counts, with what it refers to on the caller's machine.
+	Submitted *Source
 }

@@ -56,6 +56,9 @@ func (r *run) collect(ctx context.Context) *task.Failure {
 		return failure
 	}
 	r.outputs = c.Outputs
+	if err := r.assemble(c.Outputs); err != nil {
+		return r.failed(err)
+	}
 	if err := leaveOut(c.Outputs); err != nil {
 		return r.failed(err)
 	}
@@ -95,18 +98,10 @@ func leaveOut(outputs map[string]task.Value) error {
 
 // gather waits for the log and makes every writable mount safe to read.
 func (r *run) gather(ctx context.Context) error {
-	if r.exec.HTTP != nil && r.exit == nil {
-		r.follow.stop() // the server could not be ended, so its log has no end
+	dir, err := r.logs(ctx)
+	if err != nil {
+		return err
 	}
-	select {
-	case <-r.follow.done:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := r.follow.err; err != nil {
-		return task.Errorf(task.ReasonEngine, "the log cannot be kept: %w", err)
-	}
-	dir := r.follow.dir
 	r.left.Log, r.left.Stdout, r.left.Stderr = filepath.Join(dir, "log"), filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")
 	r.left.Mounts = map[string]string{}
 	for _, m := range r.exec.Mounts {
@@ -125,6 +120,26 @@ func (r *run) gather(ctx context.Context) error {
 		r.left.Mounts[m.Name] = folder
 	}
 	return nil
+}
+
+// logs returns the folder of the plain log files, once they are whole; of a server that goes on, they hold what it wrote since
+// the run began to use it.
+func (r *run) logs(ctx context.Context) (string, error) {
+	if r.seat != nil {
+		return r.seat.logs(r)
+	}
+	if r.exec.HTTP != nil && r.exit == nil {
+		r.follow.stop() // the server could not be ended, so its log has no end
+	}
+	select {
+	case <-r.follow.done:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	if err := r.follow.err; err != nil {
+		return "", task.Errorf(task.ReasonEngine, "the log cannot be kept: %w", err)
+	}
+	return r.follow.dir, nil
 }
 
 // maxLeftDepth bounds how deep folders may be nested in what is left: no tool of the caller's would get at more.
@@ -351,9 +366,11 @@ func outputValue(p task.Parameter, v task.Value, o task.OutputResult) any {
 		return file
 	case p.Type.Kind == task.Array:
 		return arrayValue(*p.Type.Item, v, o.Path)
+	case v.Text == "" && o.Size > maxInlineValue:
+		return file
 	case v.Text == "" && o.Size > 0:
 		data, err := os.ReadFile(v.Path)
-		if o.Size > maxInlineValue || err != nil || !utf8.Valid(data) {
+		if err != nil || !utf8.Valid(data) {
 			return file
 		}
 		v.Text = string(data)

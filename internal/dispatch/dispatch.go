@@ -101,9 +101,13 @@ var defaultTimeouts = map[task.Exchange]task.Timeouts{
 // Run takes one job from queued to a terminal state. The result is never nil; a failed task is a result and no error. The
 // error tells only what kept the result from being published or used.
 func (d *Dispatcher) Run(ctx context.Context, job Job) (*task.Result, error) {
-	r := d.newRun(job)
+	return d.newRun(job).toEnd(ctx)
+}
+
+func (r *run) toEnd(ctx context.Context) (*task.Result, error) {
 	defer r.removeFolder()
 	failure := r.steps(ctx)
+	defer func() { r.leave(failure != nil) }()
 	r.removeContainer(ctx)
 	err := r.finish(ctx, failure)
 	return r.result, err
@@ -132,9 +136,13 @@ type run struct {
 	steptimes []task.StepTime
 	exit      *engine.Exit
 	follow    *follower
-	left      task.Leftovers
-	outputs   map[string]task.Value
-	files     []published
+	// pool is where the server may come from, nil for a container of the run's own; seat is its place at a server of the pool.
+	pool    *Pool
+	seat    *seat
+	left    task.Leftovers
+	outputs map[string]task.Value
+	files   []published
+	partial []published // what a failed run left, for inspection
 
 	result  *task.Result
 	state   task.State
@@ -283,16 +291,17 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	return r.stage(ctx)
 }
 
-// request is what the caller gave; a raw body given to a task without HTTP stands for its inputs.
-func (r *run) request() task.Request {
-	req := r.job.Request
-	if r.task.Exchange == task.HTTP || req.Body == nil {
+func (r *run) request() task.Request { return RequestFor(r.task, r.job.Request) }
+
+// RequestFor is what a caller gave, as a task takes it: a raw body given to a task without HTTP stands for its inputs.
+func RequestFor(t *task.Task, req task.Request) task.Request {
+	if t.Exchange == task.HTTP || req.Body == nil {
 		return req
 	}
 	body := *req.Body
 	req.Body = nil
 	merged := map[string]task.Given{}
-	for name, g := range bodyInputs(r.task, body) {
+	for name, g := range bodyInputs(t, body) {
 		merged[name] = g
 	}
 	for name, g := range req.Inputs {
@@ -332,6 +341,9 @@ func (r *run) checkImage() error {
 func (r *run) private(name string, mode os.FileMode) (string, error) {
 	if r.dir == "" {
 		dir := filepath.Join(r.d.Dir, r.result.ID)
+		if r.seat != nil {
+			dir += ".job" // beside the folder of the server that it may have started
+		}
 		if err := os.MkdirAll(r.d.Dir, 0o711); err != nil {
 			return "", task.Errorf(task.ReasonEngine, "cannot make the folder for runs: %w", err)
 		}
@@ -358,7 +370,7 @@ func (r *run) private(name string, mode os.FileMode) (string, error) {
 
 // removeContainer ends and removes the container, whatever happened before, within its own time. It can be called twice.
 func (r *run) removeContainer(ctx context.Context) {
-	if r.handle == nil {
+	if r.handle == nil || r.seat != nil {
 		return
 	}
 	h := *r.handle
@@ -404,8 +416,12 @@ func (r *run) finish(ctx context.Context, f *task.Failure) error {
 		if f.Stage == "" {
 			f.Stage = r.state
 		}
+		r.pointOutNetwork(f)
 		r.move(task.Failed)
 		r.result.Failure, r.result.Reason = f, f.Reason
+		if x, ok := r.job.Contract.(contract.FailureExplainer); ok {
+			r.result.Notes = append(r.result.Notes, x.ExplainFailure(r.task, *f)...)
+		}
 	default:
 		r.move(task.Succeeded)
 	}
@@ -420,6 +436,9 @@ func (r *run) finish(ctx context.Context, f *task.Failure) error {
 	}
 	if r.job.OutDir == "" {
 		return nil
+	}
+	if r.state == task.Failed {
+		r.salvage(ctx)
 	}
 	return r.publish()
 }

@@ -31,28 +31,79 @@ func (r *run) exchange(ctx context.Context) *task.Failure {
 	if !ok {
 		return &task.Failure{Reason: task.ReasonEngine, Message: fmt.Sprintf("the %s engine cannot reach servers inside containers", r.d.Engine.Name()), Hint: "use another engine"}
 	}
-	x := &exchange{run: r, dialer: dialer, died: make(chan struct{}), open: map[int]net.Conn{}}
-	defer x.closeOpen()
-	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	go x.watch(watch)
-	defer func() { cancel(); <-x.died }()
-
-	port, f := x.ready(ctx)
-	if f != nil {
-		return f
+	for {
+		x := &exchange{run: r, dialer: dialer, open: map[int]net.Conn{}}
+		f := x.make(ctx)
+		x.closeOpen()
+		if f == nil || x.accepted || !r.seat.reused() || ctx.Err() != nil {
+			return f
+		}
+		// A server that was kept took no connection any more. It was not told anything, so a fresh one can be asked.
+		r.leave(true)
+		if err := r.start(ctx); err != nil {
+			return r.failed(err)
+		}
 	}
-	r.move(task.Running)
+}
+
+// make makes the exchange, with a server that is watched meanwhile.
+func (x *exchange) make(ctx context.Context) *task.Failure {
+	var end func()
+	if x.watched, end = x.server(ctx); end != nil {
+		defer end()
+	}
+	port, ready := x.seat.port()
+	if !ready {
+		var f *task.Failure
+		if port, f = x.ready(ctx); f != nil {
+			return f
+		}
+		x.seat.opened(port)
+	}
+	if x.state != task.Running {
+		x.move(task.Running)
+	}
 	if f := x.request(ctx, port); f != nil {
 		return f
 	}
+	if x.seat.keep(x.openEnded) {
+		x.usageSoFar(ctx)
+		return nil
+	}
 	// The answer is here; what the server still does is of no interest.
-	r.finishUsage(ctx)
-	if x.openEnded && r.exit != nil && brokeDown(*r.exit) {
+	x.finishUsage(ctx)
+	if x.openEnded && x.run.exit != nil && brokeDown(*x.run.exit) {
 		<-x.died
-		x.exit.Stopped = false // stopping came too late to be the cause
+		x.watched.exit.Stopped = false // stopping came too late to be the cause
 		return x.dead("while it answered the request")
 	}
 	return nil
+}
+
+// server is what watches the run's server: that of the pool, or one that lasts until end is called.
+func (x *exchange) server(ctx context.Context) (w *watched, end func()) {
+	if x.seat != nil {
+		return x.seat.watched, nil
+	}
+	return x.d.watch(ctx, *x.handle)
+}
+
+// watched is a container whose end is waited for.
+type watched struct {
+	died chan struct{} // closed when the container has ended, or watching has
+	exit engine.Exit
+	err  error
+}
+
+// watch begins to wait for a container's end; end ends waiting.
+func (d *Dispatcher) watch(ctx context.Context, h engine.Handle) (w *watched, end func()) {
+	w = &watched{died: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(w.died)
+		w.exit, w.err = d.Engine.Wait(ctx, h)
+	}()
+	return w, func() { cancel(); <-w.died }
 }
 
 // brokeDown tells whether a container ended by its own failure. One that was stopped was killed, unless it was ending already.
@@ -61,6 +112,17 @@ func brokeDown(e engine.Exit) bool {
 		return e.OOM
 	}
 	return e.Code != 0 || e.Signal != 0 || e.OOM
+}
+
+// usageSoFar books what a server that goes on has used.
+func (r *run) usageSoFar(ctx context.Context) {
+	s, ok := r.d.Engine.(engine.Stater)
+	if !ok {
+		return
+	}
+	if u, err := s.Stats(ctx, *r.handle); err == nil {
+		r.result.Usage = usageOf(u)
+	}
 }
 
 // finishUsage ends the server and books what it used.
@@ -78,10 +140,8 @@ func (r *run) finishUsage(ctx context.Context) {
 
 type exchange struct {
 	*run
+	*watched
 	dialer engine.Dialer
-	died   chan struct{} // closed when the container has ended, or watching has
-	exit   engine.Exit
-	err    error
 	// accepted is set once the server took a connection for the request.
 	accepted bool
 	// openEnded is set when the answer had no other end than the connection's: a server that broke down may have cut it short.
@@ -90,30 +150,26 @@ type exchange struct {
 	open map[int]net.Conn
 }
 
-func (x *exchange) watch(ctx context.Context) {
-	defer close(x.died)
-	x.exit, x.err = x.d.Engine.Wait(ctx, *x.handle)
-}
-
 // dead says why the container ended while it was still needed.
 func (x *exchange) dead(when string) *task.Failure {
 	if x.err != nil {
 		return x.failed(task.Errorf(task.ReasonEngine, "the container was lost: %w", x.err))
 	}
-	x.ended(x.exit)
+	exit := x.watched.exit
+	x.ended(exit)
 	<-x.follow.done // all of its log is there now
-	if f := x.exitFailure(x.exit); f != nil && f.Reason != task.ReasonExit {
+	if f := x.exitFailure(exit); f != nil && f.Reason != task.ReasonExit {
 		return f
 	}
-	what := fmt.Sprintf("the container exited with code %d %s", x.exit.Code, when)
-	if x.exit.Signal != 0 {
-		what = fmt.Sprintf("the container was ended by signal %d (%s) %s", x.exit.Signal, syscall.Signal(x.exit.Signal), when)
+	what := fmt.Sprintf("the container exited with code %d %s", exit.Code, when)
+	if exit.Signal != 0 {
+		what = fmt.Sprintf("the container was ended by signal %d (%s) %s", exit.Signal, syscall.Signal(exit.Signal), when)
 	}
 	f := &task.Failure{Reason: task.ReasonExit, Message: what, LogTail: x.logTail(), Hint: "an HTTP task must keep its server running; see the last lines of its log"}
 	if f.LogTail == "" {
 		f.Hint = "an HTTP task must keep its server running; it wrote nothing to its log"
 	}
-	if x.exit.Code == 0 {
+	if exit.Code == 0 {
 		f.Reason = task.ReasonNotReady
 		if x.accepted {
 			f.Reason = task.ReasonBadResponse
@@ -176,6 +232,7 @@ func (x *exchange) probe(ctx, limit context.Context) (task.Port, *task.Failure) 
 			x.dialAll(limit, ports)
 		}
 		if p, ok := x.choose(ports); ok {
+			x.reachable(limit, p)
 			return p, nil
 		}
 		select {

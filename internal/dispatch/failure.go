@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -44,6 +45,20 @@ func (r *run) exitFailure(e engine.Exit) *task.Failure {
 		f.Hint = "see the last lines of its log"
 	}
 	return f
+}
+
+// noNetwork are the words of programs that wanted to reach other machines.
+var noNetwork = regexp.MustCompile(`(?i)could not resolve host|temporary failure in name resolution|name or service not known|getaddrinfo|eai_again|enotfound|bad address|network is unreachable|no route to host|no such host`)
+
+// pointOutNetwork tells that a failure may come from the closed network.
+func (r *run) pointOutNetwork(f *task.Failure) {
+	if r.exec == nil || r.exec.Network || strings.Contains(f.Hint, "--network") || !noNetwork.MatchString(f.LogTail+f.Message) {
+		return
+	}
+	if f.Hint != "" {
+		f.Hint += "; "
+	}
+	f.Hint += "it wanted to reach another machine, and the network is closed: --network host opens it"
 }
 
 // diskFull tells whether a program ended because a single file reached the limit: the kernel then ends it by SIGXFSZ, which a

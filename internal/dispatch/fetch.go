@@ -25,26 +25,40 @@ const (
 
 // fetch downloads an input and returns the file that holds it. Only http and https, and, unless the policy says otherwise,
 // only from public addresses: a package must not reach into the operator's network by naming an input. The same address is
-// downloaded once.
-func (r *run) fetch(ctx context.Context, address string) (string, error) {
-	if path, ok := r.fetched[address]; ok {
-		return path, nil
-	}
-	path, err := r.download(ctx, address)
-	if err == nil {
+// downloaded once. A sha256 that is not empty must be the content's.
+func (r *run) fetch(ctx context.Context, address, sha256 string) (path string, err error) {
+	path, ok := r.fetched[address]
+	if !ok {
+		if path, err = r.download(ctx, address); err != nil {
+			return "", err
+		}
 		if r.fetched == nil {
 			r.fetched = map[string]string{}
 		}
 		r.fetched[address] = path
 	}
-	return path, err
+	if sha256 == "" {
+		return path, nil
+	}
+	got, _, err := sumFile(path)
+	switch {
+	case err != nil:
+		return "", task.Errorf(task.ReasonEngine, "the input %s cannot be read back: %w", address, err)
+	case got != sha256:
+		return "", fetchError(task.RuleInputChecksum, address, fmt.Sprintf("the input %s has the sha256 %s, and must have %s", address, got, sha256), "")
+	}
+	return path, nil
+}
+
+// fetchError is an input that cannot be had by its address, which the finding tells as its file.
+func fetchError(rule, address, what, hint string) error {
+	return &task.Error{Code: task.ReasonInput, Message: what, Hint: hint,
+		Findings: []task.Finding{{Rule: rule, Severity: task.SeverityError, File: address, What: what, Mend: hint}}}
 }
 
 func (r *run) download(ctx context.Context, address string) (string, error) {
 	fail := func(why error, hint string) error {
-		e := task.Errorf(task.ReasonInput, "cannot download the input %s: %w", address, why)
-		e.Hint = hint
-		return e
+		return fetchError(task.RuleInputDownload, address, fmt.Sprintf("cannot download the input %s: %v", address, why), hint)
 	}
 	u, err := url.Parse(address)
 	if err != nil {

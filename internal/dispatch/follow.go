@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,19 +18,30 @@ import (
 // and keeps the end for messages.
 type follower struct {
 	mark     []byte
-	observe  Observer
 	dir      string
 	source   io.ReadCloser
 	ready    chan struct{} // closed when the mark was seen on stdout
 	done     chan struct{} // closed when the log has ended
 	stopOnce sync.Once
 
-	mu     sync.Mutex
-	recent []byte // the last bytes of both streams
-	stdout int64  // bytes seen
-	onErr  bool   // the mark was seen on stderr
-	err    error  // what kept the log files from being written
+	mu      sync.Mutex
+	observe Observer
+	files   [3]*logFile // log, stdout, stderr
+	recent  []byte      // the last bytes of both streams
+	stdout  int64       // bytes seen
+	onErr   bool        // the mark was seen on stderr
+	err     error       // what kept the log files from being written
 }
+
+// logFile is one of the plain log files.
+type logFile struct {
+	*bufio.Writer
+	file *os.File
+	size int64 // bytes
+}
+
+// logNames are the names of the plain log files.
+var logNames = [3]string{"log", "stdout", "stderr"}
 
 // startFollower begins to follow; dir gets the files log, stdout and stderr.
 func startFollower(ctx context.Context, e engine.Engine, h engine.Handle, dir, mark string, o Observer) (*follower, error) {
@@ -50,17 +62,10 @@ func (f *follower) stop() {
 
 func (f *follower) follow() {
 	defer close(f.done)
-	files := map[engine.Stream]*bufio.Writer{}
-	for s, name := range map[engine.Stream]string{0: "log", engine.Stdout: "stdout", engine.Stderr: "stderr"} {
-		file, err := os.OpenFile(filepath.Join(f.dir, name), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
-		if err != nil {
-			f.fail(err)
-			return
-		}
-		defer file.Close()
-		w := bufio.NewWriter(file)
-		defer func() { f.fail(w.Flush()) }()
-		files[s] = w
+	defer f.closeFiles()
+	if err := f.openFiles(); err != nil {
+		f.fail(err)
+		return
 	}
 	marks := map[engine.Stream]*markScanner{engine.Stdout: {mark: f.mark}, engine.Stderr: {mark: f.mark}}
 	frames := engine.NewLogReader(f.source)
@@ -69,18 +74,120 @@ func (f *follower) follow() {
 		if err != nil {
 			return // the end of the log, or the follower was stopped
 		}
-		_, err = files[0].Write(fr.Data)
-		f.fail(err)
-		_, err = files[fr.Stream].Write(fr.Data)
-		f.fail(err)
+		f.fail(f.write(fr))
 		f.remember(fr)
 		if len(f.mark) > 0 && marks[fr.Stream].scan(fr.Data) {
 			f.markSeen(fr.Stream)
 		}
-		if f.observe != nil {
-			f.observe.Logged(fr.Stream, fr.Data)
+		if o := f.observer(); o != nil {
+			o.Logged(fr.Stream, fr.Data)
 		}
 	}
+}
+
+func (f *follower) openFiles() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, name := range logNames {
+		file, err := os.OpenFile(filepath.Join(f.dir, name), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		f.files[i] = &logFile{Writer: bufio.NewWriter(file), file: file}
+	}
+	return nil
+}
+
+func (f *follower) closeFiles() {
+	f.fail(f.flush())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.files {
+		if l != nil {
+			l.file.Close()
+		}
+	}
+}
+
+func (f *follower) flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.files {
+		if l == nil {
+			continue
+		}
+		if err := l.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *follower) write(fr engine.Frame) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range []*logFile{f.files[0], f.files[fr.Stream]} {
+		n, err := l.Write(fr.Data)
+		l.size += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sizes are how much the plain log files hold so far.
+func (f *follower) sizes() (sizes [3]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, l := range f.files {
+		if l != nil {
+			sizes[i] = l.size
+		}
+	}
+	return sizes
+}
+
+// copySince writes what the log files got since they had the given sizes to files of the same names in dir.
+func (f *follower) copySince(from [3]int64, dir string) error {
+	if err := f.flush(); err != nil {
+		return err
+	}
+	to := f.sizes()
+	for i, name := range logNames {
+		in, err := os.Open(filepath.Join(f.dir, name))
+		if err != nil {
+			return err
+		}
+		err = writeSection(filepath.Join(dir, name), io.NewSectionReader(in, from[i], to[i]-from[i]))
+		in.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeSection(name string, in io.Reader) error {
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// observer is who is told of what is written; watch changes it.
+func (f *follower) observer() Observer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.observe
+}
+
+func (f *follower) watch(o Observer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.observe = o
 }
 
 func (f *follower) fail(err error) {

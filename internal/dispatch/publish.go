@@ -169,11 +169,13 @@ func (r *run) fill(tmp string) error {
 	if err := placeAll(r.files, tmp); err != nil {
 		return err
 	}
+	r.placePartial(tmp)
 	log := filepath.Join(tmp, LogFile)
 	if _, err := os.Lstat(log); err == nil {
 		log += ".txt"
 		r.result.Notes = append(r.result.Notes, "an output is named log: the run's log is log.txt")
 	}
+	r.result.Log = filepath.Base(log)
 	data, err := json.MarshalIndent(r.result, "", "  ")
 	if err != nil {
 		return err
@@ -189,8 +191,11 @@ func (r *run) publishLog(to string) error {
 	if r.follow == nil {
 		return os.WriteFile(to, nil, 0o644)
 	}
-	<-r.follow.done
-	return moveTree(filepath.Join(r.follow.dir, "log"), to)
+	dir, err := r.logs(context.Background())
+	if err != nil {
+		return err
+	}
+	return moveTree(filepath.Join(dir, "log"), to)
 }
 
 // replace puts the finished folder tmp in the place of out.

@@ -68,7 +68,7 @@ func (r *run) stageMount(ctx context.Context, i int, m task.Mount) (dir string, 
 	defer root.Close()
 	for j, f := range m.Files {
 		if f.Source == "" && f.URL != "" {
-			if f.Source, err = r.fetch(ctx, f.URL); err != nil {
+			if f.Source, err = r.fetch(ctx, f.URL, f.SHA256); err != nil {
 				return "", nil, err
 			}
 			r.exec.Mounts[i].Files[j].Source = f.Source

@@ -23,16 +23,20 @@ func (r *run) applyPolicy() error {
 	if x.Disk == 0 {
 		x.Disk = d.Disk
 	}
-	if x.Shm == 0 {
+	switch x.Shm {
+	case 0:
 		x.Shm = d.Shm
+	case task.HalfOfMemory:
+		x.Shm = x.Memory / 2
 	}
 	refuse := func(what, hint string, args ...any) error {
 		return (&task.Error{Code: task.ReasonPolicy, Message: what}).WithHint(hint, args...)
 	}
-	asked := fmt.Sprintf("asked %s CPUs/%s/%d GPUs, this machine has %s CPUs/%s/%d GPUs", x.CPU, x.Memory, x.GPUs, has.CPU, has.Memory, has.GPUs)
+	if err := r.checkGPUs(x.GPUs); err != nil {
+		return err
+	}
+	asked := fmt.Sprintf("asked %s CPUs/%s/%d GPUs, this machine has %s CPUs/%s", x.CPU, x.Memory, x.GPUs, has.CPU, has.Memory)
 	switch {
-	case x.GPUs > has.GPUs:
-		return refuse("not enough GPU available: "+asked, "run it on a machine with GPUs; none is ever left out silently")
 	case has.CPU > 0 && x.CPU > has.CPU:
 		return refuse("resource limit exceeds the maximum: "+asked, "run it with fewer CPUs: --cpus %s", has.CPU)
 	case has.Memory > 0 && x.Memory > has.Memory:
@@ -48,8 +52,48 @@ func (r *run) applyPolicy() error {
 	return nil
 }
 
-// start makes the container and follows its log.
+// checkGPUs refuses a task that asks for more GPUs than the engine can give; none is ever left out.
+func (r *run) checkGPUs(want int) error {
+	if want <= 0 {
+		return nil
+	}
+	refuse := func(why, hint string) error {
+		message := fmt.Sprintf("not enough GPU available: the task asks for %s, and %s", count(want, "GPU"), why)
+		return (&task.Error{Code: task.ReasonPolicy, Message: message}).WithHint("%s", hint)
+	}
+	const elsewhere = "run it on a machine with GPUs, or ask for fewer with --gpus"
+	p, ok := r.d.Engine.(engine.GPUProvider)
+	if !ok {
+		return refuse(fmt.Sprintf("the %s engine gives none", r.d.Engine.Name()), elsewhere)
+	}
+	names, err := p.GPUs()
+	switch {
+	case err != nil:
+		return refuse(err.Error(), "let the vendor's tool describe the GPUs (`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`), name the folder of the specs with --cdi-spec-dir, or run it on a machine with GPUs")
+	case want > len(names):
+		return refuse(fmt.Sprintf("this machine has %d (%s)", len(names), strings.Join(names, ", ")), elsewhere)
+	}
+	return nil
+}
+
+// count is a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// start finds a server of the pool that fits, or makes the container.
 func (r *run) start(ctx context.Context) error {
+	if r.pool == nil || !r.poolable() {
+		return r.startContainer(ctx)
+	}
+	return r.pool.enter(ctx, r)
+}
+
+// startContainer makes the container and follows its log.
+func (r *run) startContainer(ctx context.Context) error {
 	spec, err := r.spec(ctx)
 	if err != nil {
 		return err
@@ -64,6 +108,9 @@ func (r *run) start(ctx context.Context) error {
 	r.handle = &h
 	for _, s := range h.Steps {
 		r.stepTimes(s)
+	}
+	for _, n := range h.Notes {
+		r.warn("%s", n)
 	}
 	mark := ""
 	if r.exec.HTTP != nil {
@@ -123,6 +170,7 @@ func (r *run) spec(ctx context.Context) (engine.Spec, error) {
 		},
 		Mounts:   r.mounts,
 		Limits:   engine.Limits{MilliCPU: int64(x.CPU), Memory: int64(x.Memory), Disk: int64(x.Disk), Shm: int64(x.Shm)},
+		GPUs:     x.GPUs,
 		LogLimit: r.d.Policy.LogLimit,
 	}
 	if r.exec.Network {
@@ -214,13 +262,18 @@ func (r *run) ended(e engine.Exit) {
 	if !e.Stopped { // else it is our signal that ended it, which says nothing about the program
 		r.result.ExitCode, r.result.Exit = &code, &exit
 	}
-	r.result.Usage = task.Usage{PeakMemory: task.Bytes(e.Usage.PeakMemory), CPUSeconds: e.Usage.CPU.Seconds(), DiskBytes: task.Bytes(e.Usage.Disk)}
+	r.result.Usage = usageOf(e.Usage)
+	r.left.Usage = r.result.Usage
 	for _, u := range e.Unenforced {
 		r.warn("a limit could not be enforced on this machine: %s", u)
 	}
 	if e.LogDropped > 0 {
 		r.warn("the log was cut: %s more were written than are kept", task.Bytes(e.LogDropped))
 	}
+}
+
+func usageOf(u engine.Usage) task.Usage {
+	return task.Usage{PeakMemory: task.Bytes(u.PeakMemory), CPUSeconds: u.CPU.Seconds(), DiskBytes: task.Bytes(u.Disk)}
 }
 
 func exitOf(e engine.Exit) task.Exit {

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -54,6 +55,12 @@ type Dialer interface {
 	Dial(ctx context.Context, h Handle, port int) (net.Conn, error)
 }
 
+// Listener is the optional ability to tell where a container's programs take TCP connections.
+type Listener interface {
+	// Listeners returns the addresses and ports in the container's own network; none when the network is not its own.
+	Listeners(ctx context.Context, h Handle) ([]netip.AddrPort, error)
+}
+
 // Stater is the optional ability to tell what a running container has used so far.
 type Stater interface {
 	Stats(ctx context.Context, h Handle) (Usage, error)
@@ -74,6 +81,12 @@ type FolderRemover interface {
 	RemoveFolder(ctx context.Context, path string) error
 }
 
+// GPUProvider is the optional ability to give containers whole GPUs (Spec.GPUs). An engine without it has none.
+type GPUProvider interface {
+	// GPUs names the GPUs of this machine, those in use too. The error says why there are none.
+	GPUs() ([]string, error)
+}
+
 // Inspector is the optional ability to tell what this machine offers to the engine, for the doctor command.
 type Inspector interface {
 	Inspect(ctx context.Context) []Check
@@ -91,6 +104,9 @@ type Spec struct {
 	Mounts  []Mount
 	Limits  Limits
 	Network Network
+	// GPUs is how many whole GPUs the container gets, which no other container of the engine has meanwhile. A start that
+	// cannot have them fails with a StartError of kind "limit".
+	GPUs int
 
 	// Hostname inside the container; empty means the first 12 characters of ID.
 	Hostname string
@@ -193,6 +209,8 @@ type Handle struct {
 	StartedAt time.Time
 	// Steps tells where the time of Start went, in order; for people and benchmarks.
 	Steps []Step
+	// Notes tell what people should know of how it was started, such as what a device's description asks for and was not given.
+	Notes []string
 }
 
 // Step is one named part of a start and the time it took.

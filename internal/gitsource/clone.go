@@ -38,10 +38,13 @@ type Options struct {
 type Checkout struct {
 	// RepoDir is the clone's root and Dir the folder of it that was asked for, both absolute and without links.
 	RepoDir, Dir string
-	// Commit is the full name of the commit, Branch the branch or tag it was reached by.
+	// Commit is the full name of the commit, Branch the branch or tag it was reached by; empty when its name was given.
 	Commit, Branch string
-	// Submodules lists the paths of submodules, which are not fetched: their folders are empty.
-	Submodules []string
+	// Version is what `git describe --long --tags --dirty --always` says.
+	Version string
+	// Submodules lists the paths of submodules, which are not fetched: their folders are empty. Pointers are the paths of
+	// files that Git LFS has the content of, which is not fetched either. Each list names the first hundred.
+	Submodules, Pointers []string
 }
 
 // limits completes what the options leave out.
@@ -66,6 +69,9 @@ func Clone(ctx context.Context, opts Options) (Checkout, func(), error) {
 	nothing := func() {}
 	opts = opts.limits()
 	rem, err := opts.check()
+	if err == nil {
+		rem, err = rem.withCredentials(os.Getenv(CredentialsVariable))
+	}
 	if err != nil {
 		return Checkout{}, nothing, err
 	}
@@ -141,7 +147,9 @@ func (c *cloner) clone(ctx context.Context, work string) (Checkout, error) {
 		return out, &task.Error{Code: task.CodePackage, Message: c.rem.shown + " is empty: it has no commit"}
 	}
 	out.Commit, out.Branch = commit, c.opts.Ref.Branch
-	if out.Branch == "" {
+	if fullID.MatchString(out.Branch) {
+		out.Branch = ""
+	} else if out.Branch == "" {
 		// A detached head has no branch; then there is none to tell.
 		out.Branch, _ = c.git.run(ctx, repo, "symbolic-ref", "--quiet", "--short", "HEAD")
 	}
@@ -151,21 +159,53 @@ func (c *cloner) clone(ctx context.Context, work string) (Checkout, error) {
 	if _, err := c.git.run(ctx, repo, "checkout", "--quiet", "--force", "HEAD", "--"); err != nil {
 		return out, c.explain(err)
 	}
+	// The files are those of the commit, so nothing is dirty.
+	if out.Version, err = c.git.run(ctx, repo, "describe", "--long", "--tags", "--always"); err != nil {
+		return out, c.explain(err)
+	}
 	if err := os.RemoveAll(filepath.Join(repo, ".git")); err != nil {
 		return out, task.Errorf(task.ReasonEngine, "cannot tidy the clone: %w", err)
 	}
-	out.RepoDir = repo
+	out.RepoDir, out.Pointers = repo, pointers(repo)
 	out.Dir, err = within(repo, c.opts.Ref.Directory)
 	return out, err
 }
 
-// fetch clones without writing files, and gives up when more arrives than is allowed.
-func (c *cloner) fetch(ctx context.Context, repo string) error {
+// fullID is the whole name of a commit, which servers give out like a branch (git's protocol, version 2).
+var fullID = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// cloneBranch clones a branch or tag, one commit deep, without writing files.
+func (c *cloner) cloneBranch(ctx context.Context, repo string) error {
 	args := []string{"clone", "--quiet", "--depth=1", "--single-branch", "--no-checkout", "--no-recurse-submodules", "--template="}
 	if b := c.opts.Ref.Branch; b != "" {
 		args = append(args, "--branch="+b)
 	}
-	args = append(args, "--", c.rem.address, repo)
+	_, err := c.git.run(ctx, "", append(args, "--", c.rem.address, repo)...)
+	return err
+}
+
+// cloneCommit does the same for a commit that is named by its whole id.
+func (c *cloner) cloneCommit(ctx context.Context, repo string) error {
+	id, format := c.opts.Ref.Branch, "sha1"
+	if len(id) == 64 {
+		format = "sha256"
+	}
+	if _, err := c.git.run(ctx, "", "init", "--quiet", "--template=", "--initial-branch=main", "--object-format="+format, "--", repo); err != nil {
+		return err
+	}
+	if _, err := c.git.run(ctx, repo, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", c.rem.address, id); err != nil {
+		return err
+	}
+	_, err := c.git.run(ctx, repo, "update-ref", "--no-deref", "HEAD", id)
+	return err
+}
+
+// fetch clones without writing files, and gives up when more arrives than is allowed.
+func (c *cloner) fetch(ctx context.Context, repo string) error {
+	fetch := c.cloneBranch
+	if fullID.MatchString(c.opts.Ref.Branch) {
+		fetch = c.cloneCommit
+	}
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -173,7 +213,7 @@ func (c *cloner) fetch(ctx context.Context, repo string) error {
 		defer close(done)
 		c.watch(watched, repo, cancel)
 	}()
-	_, err := c.git.run(watched, "", args...)
+	err := fetch(watched, repo)
 	if err == nil && size(repo) > int64(c.opts.MaxBytes) {
 		cancel(c.tooLarge())
 	}
@@ -292,7 +332,7 @@ var commitID = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 // branchHint says what to do about a branch that is not there.
 func branchHint(branch string) string {
 	if commitID.MatchString(branch) {
-		return "a commit is not named by its id: name a branch, or put a tag on it"
+		return "a commit is named by its whole id, of 40 characters"
 	}
 	return "leave the branch out for the default one, or push it"
 }
@@ -308,9 +348,10 @@ func (c *cloner) explain(err error) error {
 	}
 	e := &task.Error{Code: task.CodeMissing, Message: "cloning " + c.rem.shown, Cause: fail, Hint: "see whether `git clone` of that address works"}
 	for _, k := range []struct{ words, message, hint string }{
+		{"not our ref", fmt.Sprintf("%s has no commit %s", c.rem.shown, c.opts.Ref.Branch), "push the commit, or name a branch"},
 		{"Remote branch", fmt.Sprintf("%s has no branch or tag %q", c.rem.shown, c.opts.Ref.Branch), branchHint(c.opts.Ref.Branch)},
-		{"terminal prompts disabled", "authentication failure: " + c.rem.shown + " asks for credentials", "no git credentials configured for a repo: write them into the address (git+https://user:token@host/…), or configure a credential helper"},
-		{"could not read Username", "authentication failure: " + c.rem.shown + " asks for credentials", "write them into the address (git+https://user:token@host/…), or configure a credential helper"},
+		{"terminal prompts disabled", "authentication failure: " + c.rem.shown + " asks for credentials", "no git credentials configured for a repo: set " + CredentialsVariable + "=https://user:token@host, write them into the address (git+https://user:token@host/…), or configure a credential helper"},
+		{"could not read Username", "authentication failure: " + c.rem.shown + " asks for credentials", "set " + CredentialsVariable + "=https://user:token@host, write them into the address (git+https://user:token@host/…), or configure a credential helper"},
 		{"Authentication failed", "authentication failure: " + c.rem.shown + " refuses the credentials", "see whether the token is right, not expired, and may read this repository"},
 		{"Permission denied (publickey", "authentication failure: " + c.rem.shown + " knows none of the ssh keys", "load the key into ssh-agent"},
 		{"Host key verification failed", "the host key of " + c.rem.shown + " is not known", "connect once with ssh and compare the key"},

@@ -79,7 +79,7 @@ func transports(scheme string) string {
 // inherited is this process's environment without what steers git or asks people.
 func inherited() []string {
 	keep := []string{"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM"}
-	drop := []string{"SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "LC_ALL", "LANGUAGE", "LONGSHORE_GIT_USERNAME", "LONGSHORE_GIT_PASSWORD"}
+	drop := []string{"SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "LC_ALL", "LANGUAGE", "LONGSHORE_GIT_USERNAME", "LONGSHORE_GIT_PASSWORD", CredentialsVariable}
 	var env []string
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")

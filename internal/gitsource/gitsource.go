@@ -24,7 +24,7 @@ type Ref struct {
 	// URL is an address of scheme https, http, ssh or file, or the path of a repository on this machine, bare or not. It may
 	// hold a user and a password; String does not show them.
 	URL string
-	// Branch is a branch or tag; empty means the repository's default branch.
+	// Branch is a branch, a tag or the whole id of a commit; empty means the repository's default branch.
 	Branch string
 	// Directory is a slash path below the repository's root; empty means the root.
 	Directory string

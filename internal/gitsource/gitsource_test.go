@@ -282,14 +282,59 @@ func TestCloneFails(t *testing.T) {
 	}
 }
 
-// A commit's id is no branch; the hint says what to write.
+// TestCommitID fetches commits by their whole ids, also one that no branch begins with.
 func TestCommitID(t *testing.T) {
 	tmp := isolate(t)
-	bare := repository(t, func(string) {})
-	_, err := clone(t, tmp, "git+"+bare+"#0123456789abcdef0123456789abcdef01234567")
-	e, ok := errors.AsType[*task.Error](err)
-	if !ok || e.Code != task.CodeMissing || !strings.Contains(e.Hint, "a commit is not named by its id") {
-		t.Errorf("%v", err)
+	bare := repository(t)
+	for _, rev := range []string{"v1", "dev"} {
+		id := gitIn(t, bare, "rev-parse", rev)
+		got, err := clone(t, tmp, "git+"+bare+"#"+id)
+		if err != nil {
+			t.Errorf("%s: %v", rev, err)
+			continue
+		}
+		if got.Commit != id || got.Branch != "" || !strings.HasPrefix(id, got.Version) {
+			t.Errorf("%s: got %+v", rev, got)
+		}
+	}
+	for id, want := range map[string][2]string{
+		"0123456789abcdef0123456789abcdef01234567": {"has no commit 0123456789", "push the commit"},
+		"0123456": {"has no branch or tag", "by its whole id"},
+	} {
+		_, err := clone(t, tmp, "git+"+bare+"#"+id)
+		e, ok := errors.AsType[*task.Error](err)
+		if !ok || e.Code != task.CodeMissing || !strings.Contains(e.Message, want[0]) || !strings.Contains(e.Hint, want[1]) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// TestVersion holds that a checkout tells its version as git describes it.
+func TestVersion(t *testing.T) {
+	tmp, bare := isolate(t), repository(t)
+	for branch, want := range map[string]string{"v1": "v1-0-g" + gitIn(t, bare, "rev-parse", "--short", "v1"), "dev": gitIn(t, bare, "rev-parse", "--short", "dev")} {
+		got, err := clone(t, tmp, "git+"+bare+"#"+branch)
+		if err != nil || got.Version != want {
+			t.Errorf("%s: got %q, want %q (%v)", branch, got.Version, want, err)
+		}
+	}
+}
+
+// TestPointers holds that files of Git LFS are told of.
+func TestPointers(t *testing.T) {
+	tmp := isolate(t)
+	bare := repository(t, func(work string) {
+		pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("a", 64) + "\nsize 1000000\n"
+		if err := os.WriteFile(filepath.Join(work, "svc", "model.bin"), []byte(pointer), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	got, err := clone(t, tmp, "git+"+bare)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"svc/model.bin"}, got.Pointers); diff != "" {
+		t.Errorf("pointers (-want +got)\n%s", diff)
 	}
 }
 
@@ -421,8 +466,21 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("the error shows credentials: %s", all)
 		}
 	}
-	if left := entries(t, tmp); len(left) != 1 {
-		t.Errorf("left after failures: %v", left)
+	for list, words := range map[string]string{
+		"http://builder:s3cr3t%2Fp%40ss@" + host:                                       "",
+		"https://x:y@other http://builder:s3cr3t%2Fp%40ss@" + host + "/bare.git":       "",
+		"http://a:b@" + host + " http://builder:s3cr3t%2Fp%40ss@" + host + "/bare.git": "",
+		"https://builder:s3cr3t%2Fp%40ss@" + host:                                      "asks for credentials",
+		"http://builder:s3cr3t%2Fp%40ss@" + host + "/other":                            "asks for credentials",
+		"http://builder:s3cr3t%2Fp%40ss@" + host + "/bare":                             "asks for credentials",
+		"http://wr0ng-p4ss@" + host:                                                    "refuses the credentials",
+		"wr0ng-p4ss":                                                                   "no address with credentials",
+	} {
+		t.Setenv(gitsource.CredentialsVariable, list)
+		_, err := clone(t, tmp, "git+http://"+host+"/bare.git")
+		if (err == nil) != (words == "") || err != nil && (!strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "wr0ng")) {
+			t.Errorf("%s: got %v, want %q", list, err, words)
+		}
 	}
 }
 

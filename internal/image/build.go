@@ -28,8 +28,13 @@ type BuildOptions struct {
 	Target string
 	// Args are build arguments. They appear in the image's history: secrets do not belong here.
 	Args map[string]string
+	// LocalBases are beginnings of names of base images that are in no registry: they must be in the store.
+	LocalBases []string
 	// Secrets are what RUN --mount=type=secret gives out, by id. They reach no layer, configuration, cache or log.
 	Secrets map[string][]byte
+	// Sensitive are values, by their names, that must be stored nowhere: a layer or configuration with one of eight bytes or
+	// more fails the build, and none is shown.
+	Sensitive map[string]string
 	// Labels are set on the image on top of the Dockerfile's.
 	Labels map[string]string
 	// Tags name the result.
@@ -351,6 +356,9 @@ func (b *builder) commit(st *state) (*Image, error) {
 	config, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, b.store.storeError(err)
+	}
+	if key := b.leaked(config); key != "" {
+		return nil, leakError(key, "the image's configuration (ENV, ARG, LABEL or history)")
 	}
 	return b.store.commit("built image", nil, config, layers, b.opts.Tags)
 }

@@ -563,6 +563,32 @@ RUN --mount=type=secret,id=tok,target=/etc/tok,mode=0444 test -s /etc/tok
 	}
 }
 
+// TestBuildLeaks holds that a value which must be stored nowhere fails the build, wherever it would be stored.
+func TestBuildLeaks(t *testing.T) {
+	const token = "s3cr3t-t0ken"
+	for name, c := range map[string]struct{ dockerfile, where string }{
+		"copied":        {"FROM busybox\nCOPY . /src\n", "the file /src/env"},
+		"written":       {"FROM busybox\nRUN --mount=type=secret,id=tok cat /run/secrets/tok >/kept\n", "the file /kept"},
+		"large":         {"FROM busybox\nRUN --mount=type=secret,id=tok head -c 300000 /dev/zero >/kept; cat /run/secrets/tok >>/kept\n", "the file /kept"},
+		"link":          {"FROM busybox\nRUN --mount=type=secret,id=tok ln -s $(cat /run/secrets/tok) /kept\n", "the file /kept"},
+		"configuration": {"FROM busybox\nENV TOKEN=" + token + "\n", "the image's configuration"},
+	} {
+		s := openStore(t)
+		busybox(t, s)
+		for _, sensitive := range []map[string]string{nil, {"TOKEN": token}} {
+			_, _, err := built(t, s, map[string]string{"Dockerfile": c.dockerfile, "env": "TOKEN=" + token}, func(o *image.BuildOptions) {
+				o.Secrets, o.Sensitive = map[string][]byte{"tok": []byte(token)}, sensitive
+			})
+			switch {
+			case sensitive == nil && err != nil:
+				t.Errorf("%s: %v", name, err)
+			case sensitive != nil && (err == nil || !strings.Contains(err.Error(), "secret TOKEN would be stored in the image") || !strings.Contains(err.Error(), c.where)):
+				t.Errorf("%s: got %v, want %s", name, err, c.where)
+			}
+		}
+	}
+}
+
 func TestBuildCacheMount(t *testing.T) {
 	s := openStore(t)
 	busybox(t, s)

@@ -68,6 +68,11 @@ func (b *builder) step(ctx context.Context, st *state, c instructions.Command, t
 	key, slot := in.key(), b.slot(st)
 	rec, hit := b.cached(key)
 	if hit && !b.opts.NoCache {
+		if rec.Diff != "" {
+			if err := b.checkLeaks(ctx, b.store.layerDir(rec.Diff)); err != nil {
+				return err
+			}
+		}
 		event.Cached = true
 		b.touch(key)
 		b.opts.Progress.send(event)
@@ -83,6 +88,9 @@ func (b *builder) step(ctx context.Context, st *state, c instructions.Command, t
 	}
 	defer tmp.remove()
 	if err := run(tmp); err != nil {
+		return err
+	}
+	if err := b.checkLeaks(ctx, tmp.join("layer")); err != nil {
 		return err
 	}
 	rec, err = b.seal(ctx, st, tmp, in)

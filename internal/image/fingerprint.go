@@ -95,7 +95,7 @@ func (b *builder) rememberBuilt(ctx context.Context, before filesPrint, img *Ima
 // optionsKey names what a caller asked for, whatever the files say. Secrets count by name only.
 func (b *builder) optionsKey() string {
 	o := b.opts
-	data, _ := json.Marshal([]any{o.Context, o.dockerfileName(), o.Contexts, o.Target, o.Args, o.Labels, b.platform, o.Network, o.SourceDateEpoch, sortedKeys(o.Secrets)})
+	data, _ := json.Marshal([]any{o.Context, o.dockerfileName(), o.Contexts, o.Target, o.Args, o.Labels, b.platform, o.Network, o.SourceDateEpoch, sortedKeys(o.Secrets), sortedKeys(o.Sensitive)})
 	return digestOf(data).Hex()
 }
 

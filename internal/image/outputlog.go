@@ -25,12 +25,19 @@ func newOutputLog(opts BuildOptions, line func(string)) *outputLog {
 	l := &outputLog{line: line}
 	for _, id := range sortedKeys(opts.Secrets) {
 		for _, s := range strings.Split(string(opts.Secrets[id]), "\n") {
-			if s = strings.TrimSpace(s); len(s) >= shortSecret {
-				l.secrets = append(l.secrets, s)
-			}
+			l.hide(s)
 		}
 	}
+	for _, name := range sortedKeys(opts.Sensitive) {
+		l.hide(opts.Sensitive[name])
+	}
 	return l
+}
+
+func (l *outputLog) hide(s string) {
+	if s = strings.TrimSpace(s); len(s) >= shortSecret {
+		l.secrets = append(l.secrets, s)
+	}
 }
 
 // Write never fails.

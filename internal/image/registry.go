@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -128,6 +129,16 @@ func remoteName(r Reference, insecure bool) (name.Reference, error) {
 		return nil, &Error{Kind: KindInvalid, What: "image reference " + quoteText(r.String()), Why: err.Error(), Err: err}
 	}
 	return ref, nil
+}
+
+// HasLogin tells whether there are credentials for a registry where docker login keeps them.
+func HasLogin(registry string) bool {
+	r, err := name.NewRegistry(registry)
+	if err != nil {
+		return false
+	}
+	auth, err := authn.DefaultKeychain.Resolve(r)
+	return err == nil && auth != authn.Anonymous
 }
 
 func (s *Store) remoteOptions(ctx context.Context, insecure bool) []remote.Option {

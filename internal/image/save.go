@@ -148,18 +148,20 @@ func (a *archiveWriter) docker(ctx context.Context, images []*Image) error {
 	return a.document("manifest.json", data)
 }
 
-// oci writes an OCI image layout. Layers stay as they came.
+// oci writes an OCI image layout, with the manifest.json that readers of docker-archives look for beside it, as Docker itself
+// does since 25. Layers stay as they came.
 func (a *archiveWriter) oci(ctx context.Context, images []*Image) error {
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 	if err := a.document("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
 	}
+	manifests := []dockerManifest{}
 	for _, img := range images {
 		out, err := a.store.outgoing(ctx, img, CompressNone)
 		if err != nil {
 			return err
 		}
-		m, err := a.ociImage(ctx, out)
+		m, legacy, err := a.ociImage(ctx, out)
 		if err != nil {
 			return err
 		}
@@ -170,33 +172,44 @@ func (a *archiveWriter) oci(ctx context.Context, images []*Image) error {
 			index.Manifests = append(index.Manifests, m)
 		}
 		for _, r := range names {
+			legacy.RepoTags = append(legacy.RepoTags, r.Familiar())
 			d := m
 			d.Annotations = map[string]string{annotationName: r.String(), annotationRefName: r.Tag}
 			index.Manifests = append(index.Manifests, d)
 		}
+		manifests = append(manifests, legacy)
 	}
 	data, err := json.Marshal(index)
+	if err == nil {
+		err = a.document("index.json", data)
+	}
 	if err != nil {
 		return err
 	}
-	return a.document("index.json", data)
+	if data, err = json.Marshal(manifests); err != nil {
+		return err
+	}
+	return a.document("manifest.json", data)
 }
 
-// ociImage writes one image's blobs and describes its manifest.
-func (a *archiveWriter) ociImage(ctx context.Context, out *outgoing) (v1.Descriptor, error) {
+// ociImage writes one image's blobs and describes its manifest, for an index and for a manifest.json.
+func (a *archiveWriter) ociImage(ctx context.Context, out *outgoing) (v1.Descriptor, dockerManifest, error) {
+	legacy := dockerManifest{Layers: []string{}}
 	desc := v1.Descriptor{MediaType: out.mediaType, Size: int64(len(out.manifest)), Digest: hashOf(digestOf(out.manifest))}
 	m, err := v1.ParseManifest(bytes.NewReader(out.manifest))
 	if err != nil {
-		return desc, err
+		return desc, legacy, err
 	}
 	for _, d := range m.Layers {
-		l := out.layers[d.Digest]
-		if err := a.file(ctx, "blobs/sha256/"+d.Digest.Hex, l.desc.Size, l.Compressed); err != nil {
-			return desc, err
+		l, name := out.layers[d.Digest], "blobs/sha256/"+d.Digest.Hex
+		legacy.Layers = append(legacy.Layers, name)
+		if err := a.file(ctx, name, l.desc.Size, l.Compressed); err != nil {
+			return desc, legacy, err
 		}
 	}
-	if err := a.document("blobs/sha256/"+m.Config.Digest.Hex, out.config); err != nil {
-		return desc, err
+	legacy.Config = "blobs/sha256/" + m.Config.Digest.Hex
+	if err := a.document(legacy.Config, out.config); err != nil {
+		return desc, legacy, err
 	}
-	return desc, a.document("blobs/sha256/"+desc.Digest.Hex, out.manifest)
+	return desc, legacy, a.document("blobs/sha256/"+desc.Digest.Hex, out.manifest)
 }

@@ -131,6 +131,13 @@ func (c configFile) clone() configFile {
 
 // baseImage finds or fetches an image a stage begins with or copies from.
 func (b *builder) baseImage(ctx context.Context, name string) (*Image, error) {
+	if slices.ContainsFunc(b.opts.LocalBases, func(start string) bool { return strings.HasPrefix(name, start) }) {
+		img, err := b.store.Resolve(name)
+		if KindOf(err) == KindNotFound {
+			err = &Error{Kind: KindNotFound, What: "base image " + name, Why: "not in the local store, and such images are in no registry", Hint: "build that image, or import it, under this name first", Err: err}
+		}
+		return img, err
+	}
 	if b.opts.Pull {
 		if img, err := b.store.Pull(ctx, name, PullOptions{Platform: b.platform, Progress: b.opts.Progress}); err == nil || KindOf(err) != KindNetwork {
 			return img, err

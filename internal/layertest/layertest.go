@@ -91,6 +91,10 @@ var Rules = []Rule{
 		Reason: "fetching a repository needs the domain's errors and nothing else",
 	},
 	{
+		Packages: "internal/ipfs/...", May: []string{"internal/ipfs", "internal/task"}, Outside: AnyLibrary,
+		Reason: "folders, blocks and archives are a subject of their own: it needs the domain's errors and nothing else",
+	},
+	{
 		Packages: "internal/market/...", May: []string{"internal/task", "internal/market/..."}, Outside: StandardLibrary,
 		Reason: "consensus rules and the ledger are pure, so that properties can be tested over any sequence of events",
 	},
@@ -187,6 +191,7 @@ var Silences = []Silence{
 	{"internal/blob", "what is stored does not depend on who packaged it"},
 	{"internal/market/...", "the rules of the ledger are the same for every contract"},
 	{"internal/gateway/...", "a service is called the same way whoever packaged it"},
+	{"internal/ipfs/...", "a folder is published the same way whoever packaged what is in it"},
 	{"internal/gitsource", "a repository is fetched the same way whoever packaged what is in it"},
 }
 

@@ -43,6 +43,7 @@ func (b *binder) inputs() {
 	t := b.task
 	for _, name := range sortedKeys(b.request.Inputs) {
 		g := b.request.Inputs[name]
+		g.files = b.request.Files
 		p := t.Parameter(Input, name)
 		switch {
 		case p != nil:
@@ -52,7 +53,7 @@ func (b *binder) inputs() {
 		default:
 			data, err := g.asJSON()
 			if err != nil {
-				b.problem(name, "input-type", err.Error(), "")
+				b.problem(name, "input-type", err.Error(), "the inputs that the task declares are: "+names(t.Inputs()))
 				continue
 			}
 			b.values.Free = append(b.values.Free, FreeValue{name, data})

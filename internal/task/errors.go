@@ -27,6 +27,13 @@ const (
 	CodeMissing Code = "missing" // something named does not exist
 )
 
+// Reasons lists why a run can fail.
+func Reasons() []Code {
+	return []Code{
+		ReasonExit, ReasonOOM, ReasonTimeout, ReasonNotReady, ReasonBadResponse, ReasonInput, ReasonOutput, ReasonImage, ReasonPolicy, ReasonEngine,
+	}
+}
+
 // Error is an error that people read: what, why, and what to do. Cause, when set, is kept for Unwrap.
 type Error struct {
 	Code    Code
@@ -79,6 +86,12 @@ const (
 	SeverityError   Severity = "error"   // the package cannot be used
 	SeverityWarning Severity = "warning" // passes on its platform, and fails or surprises later
 	SeverityNote    Severity = "note"    // worth knowing
+)
+
+// The rules of inputs that were to be fetched by their address, which is the finding's file.
+const (
+	RuleInputDownload = "input-download" // it cannot be fetched
+	RuleInputChecksum = "input-checksum" // its content is another
 )
 
 // Finding is one thing that was noticed about a package or a value.

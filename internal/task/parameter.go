@@ -113,6 +113,8 @@ type Type struct {
 	MaxBytes  *Bytes   `json:"maxBytes,omitempty"`
 	MaxWidth  *int     `json:"maxWidth,omitempty"`
 	MaxHeight *int     `json:"maxHeight,omitempty"`
+	// URLs accepts, in place of a file, an http or https address as text, from which the operator's rules let it be fetched.
+	URLs bool `json:"urls,omitempty"`
 	// MinItems and MaxItems bound arrays, inclusive.
 	MinItems *int `json:"minItems,omitempty"`
 	MaxItems *int `json:"maxItems,omitempty"`

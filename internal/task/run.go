@@ -76,6 +76,9 @@ type Result struct {
 	Response *Response      `json:"response,omitempty"`
 	Image    ResultImage    `json:"image"`
 	Outputs  []OutputResult `json:"outputs"`
+	// Partial is the folder, relative to the output folder, with what the container of a failed run left behind: for
+	// inspection, no result. Empty when it left nothing.
+	Partial string `json:"partial,omitempty"`
 	// Digest is the result's digest where the contract defines one ("consensus.iexec"), with the rule that made it.
 	Digest     string `json:"digest,omitempty"`
 	DigestRule string `json:"digestRule,omitempty"`
@@ -89,6 +92,8 @@ type Result struct {
 	Usage     Usage       `json:"usage"`
 	Notes     []string    `json:"notes,omitempty"`
 	Warnings  []string    `json:"warnings,omitempty"`
+	// Log is the name of the file beside the outputs that holds what the container wrote.
+	Log string `json:"log,omitempty"`
 }
 
 // ResultImage names the image a run used.

@@ -30,7 +30,8 @@ type Task struct {
 	Network bool `json:"network,omitempty"`
 	// FreeEnv tells that environment variables beyond the declared parameters may be given.
 	FreeEnv bool `json:"freeEnv,omitempty"`
-	// FreeInputs tells that inputs beyond the declared ones may be given: they become members of the JSON request body.
+	// FreeInputs tells that inputs beyond the declared ones may be given. What becomes of them is the contract's matter: members
+	// of the JSON request body, or files beside the declared ones; it refuses those it has no use for.
 	FreeInputs bool              `json:"freeInputs,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	// Notes say which of several legal readings was taken ("image: image.tar (seed-era name)"). Shown by inspect and run.
@@ -92,12 +93,28 @@ type ImageSource struct {
 	Dockerfile string `json:"dockerfile,omitempty"`
 	// Args are build arguments: each sets the ARG of its name, if the Dockerfile declares one. They are no secrets. For ImageBuild.
 	Args map[string]string `json:"args,omitempty"`
+	// Recipe, when not empty, is the Dockerfile's content, and Dockerfile only its name. For ImageBuild.
+	Recipe string `json:"recipe,omitempty"`
+	// Labels are set on the image, over the Dockerfile's own. For ImageBuild.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Secrets are for this build only. For ImageBuild.
+	Secrets BuildSecrets `json:"-"`
+	// LocalBases are beginnings of names of base images that are in no registry, so that none is asked for them. For ImageBuild.
+	LocalBases []string `json:"localBases,omitempty"`
 	// Archive is an image archive on this machine; with Entry it is a zip file and Entry the archive's name in it. For
 	// ImageArchive.
 	Archive string `json:"archive,omitempty"`
 	Entry   string `json:"entry,omitempty"`
 	// Digest, when not empty, must equal the image's manifest digest ("sha256:…").
 	Digest string `json:"digest,omitempty"`
+}
+
+// BuildSecrets are given to a build and stored nowhere: a task that was stored has none.
+type BuildSecrets struct {
+	// Files are what RUN --mount=type=secret gives out, by id.
+	Files map[string]string
+	// Values are what must be found in no layer and no log, by name.
+	Values map[string]string
 }
 
 // ImageKind is one way to get an image.
@@ -130,6 +147,9 @@ type Resources struct {
 	MinCPU    MilliCPU `json:"minCPU,omitempty"`
 	MinMemory Bytes    `json:"minMemory,omitempty"`
 }
+
+// HalfOfMemory, as Resources.Shm of an Execution, stands for half of the memory limit that the run gets in the end.
+const HalfOfMemory Bytes = -1
 
 // Execution is the plain description of one use of a container: what a contract makes of a task and its values. It names
 // neither engine nor contract, and nothing in it has happened yet: making it touches no file.
@@ -215,6 +235,8 @@ type File struct {
 	Flat bool `json:"flat,omitempty"`
 	// URL is fetched to Source's place by the caller before staging; dispatch refuses it when the operator forbids it.
 	URL string `json:"url,omitempty"`
+	// SHA256, when not empty, is what the file at URL must have, in hexadecimal.
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // HTTPExchange is the request of an HTTP task and how to know that it can be made.
@@ -226,6 +248,8 @@ type HTTPExchange struct {
 	// Probe allows empty connections to find the port that is open. Without it the real request is repeated while the
 	// connection is refused, for as long as Timeouts.Connect after the ready mark.
 	Probe       bool   `json:"probe,omitempty"`
+	// Outside tells that the platform connects from another container, which a server on loopback alone does not take.
+	Outside     bool   `json:"outside,omitempty"`
 	Method      string `json:"method"`
 	Path        string `json:"path"`
 	ContentType string `json:"contentType,omitempty"`
@@ -286,6 +310,8 @@ type ImageFacts struct {
 // links that their policy keeps.
 type Leftovers struct {
 	Exit Exit
+	// Usage is what the run used; its fields are zero where the engine cannot measure.
+	Usage Usage
 	// Mounts maps the name of each writable mount to the folder on this machine that holds what was left in it.
 	Mounts map[string]string
 	// Response is the answer of an HTTP exchange, nil for files.

@@ -269,3 +269,26 @@ func FuzzParseGiven(f *testing.F) {
 		}
 	})
 }
+
+// A caller elsewhere can name the files that came with the request, and no others.
+func TestFilesOfRequest(t *testing.T) {
+	list := task.Type{Kind: task.Array, Item: &task.Type{Kind: task.FileKind}}
+	tk := &task.Task{Parameters: []task.Parameter{{Name: "images", Direction: task.Input, Type: list}, {Name: "one", Direction: task.Input, Type: task.Type{Kind: task.FileKind}}}}
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"a": path}
+	bind := func(images task.Given, one string) (task.Values, error) {
+		return task.Bind(tk, task.Request{Inputs: map[string]task.Given{"images": images, "one": {JSON: json.RawMessage(one)}}, Files: files})
+	}
+	v, err := bind(task.Given{JSON: json.RawMessage(`["@a"]`)}, `"@a"`)
+	if err != nil || v.Inputs["one"].Path != path || v.Inputs["images"].Items[0].Path != path {
+		t.Fatalf("got %+v, %v", v.Inputs, err)
+	}
+	for _, g := range []task.Given{{JSON: json.RawMessage(`["@/etc/passwd"]`)}, task.GivenText(`["@/etc/passwd"]`), {JSON: json.RawMessage(`["@../a"]`)}} {
+		if _, err := bind(g, `"@/etc/passwd"`); err == nil || !strings.Contains(err.Error(), "2 inputs are wrong") {
+			t.Errorf("%s: got %v, want both refused", g.JSON, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,11 +16,14 @@ import (
 )
 
 // Value is the value of one parameter, in the form that its kind asks for: Text for everything that is written down, Path
-// for what is a file or folder on this machine, Items for arrays.
+// for what is a file or folder on this machine (or Text for its address, where the type says URLs), Items for arrays.
 type Value struct {
 	Text  string  `json:"text,omitempty"`
 	Path  string  `json:"path,omitempty"`
 	Items []Value `json:"items,omitempty"`
+	// Members makes a folder of what lies apart: each name in it with the file or folder on this machine that comes there. Path
+	// is empty then. For outputs that a contract collects.
+	Members map[string]string `json:"members,omitempty"`
 	// Except lists files below the folder Path, slash separated and relative to it, that are not part of the value.
 	Except []string `json:"except,omitempty"`
 }
@@ -30,6 +34,23 @@ type Given struct {
 	Path string          // -i name=@file-or-folder
 	JSON json.RawMessage // a member of a JSON object
 	Dir  string          // the folder that every "@path" in JSON is relative to; empty: the current one
+	// files, when not nil, is what every "@name" in JSON means instead of a path; see Request.Files.
+	files map[string]string
+}
+
+// file is the path that "@ref" in JSON means.
+func (g Given) file(ref string) (string, error) {
+	if g.files != nil {
+		path, ok := g.files[ref]
+		if !ok {
+			return "", fmt.Errorf("no file named %q came with the request", ref)
+		}
+		return path, nil
+	}
+	if g.Dir == "" || filepath.IsAbs(ref) {
+		return ref, nil
+	}
+	return filepath.Join(g.Dir, ref), nil
 }
 
 // text is what was written, for values that are passed on as they are.
@@ -89,6 +110,9 @@ type Request struct {
 	Resources Resources
 	// Unbound names inputs that are left out on purpose.
 	Unbound []string
+	// Files, when not nil, are the only files that values may name: "@name" in JSON means Files[name]. Nil lets "@path" name
+	// any file of this machine, which is for the machine's own user.
+	Files map[string]string
 }
 
 // Values are the checked inputs of one use of a task.
@@ -167,37 +191,39 @@ func parseGiven(t Type, g Given) (Value, error) {
 		switch {
 		case g.Path != "":
 			return Value{Path: g.Path}, nil
+		case t.URLs && isURL(g.text()):
+			return Value{Text: g.text()}, nil
 		case g.JSON != nil:
 			var s string
 			if json.Unmarshal(g.JSON, &s) != nil || !strings.HasPrefix(s, "@") {
 				return Value{}, fmt.Errorf(`must be %s: write "@path"`, t.Kind.withArticle())
 			}
-			if path := s[1:]; g.Dir == "" || filepath.IsAbs(path) {
-				return Value{Path: path}, nil
-			}
-			return Value{Path: filepath.Join(g.Dir, s[1:])}, nil
+			path, err := g.file(s[1:])
+			return Value{Path: path}, err
 		default:
 			return Value{}, fmt.Errorf("must be %s on this machine, not text: put @ before its path", t.Kind.withArticle())
 		}
+	case g.Path != "" && arrayFolder(t, g.Path):
+		return fromFolder(t, g.Path, g)
 	case g.Path != "":
 		data, err := readInline(g.Path)
 		if err != nil {
 			return Value{}, err
 		}
 		if t.Kind == Array || t.Kind == JSON {
-			return parseGiven(t, Given{JSON: data})
+			return parseGiven(t, Given{JSON: data, files: g.files})
 		}
 		text := strings.TrimRight(string(data), "\r\n")
 		if t.Verbatim {
 			return Value{Text: text}, nil
 		}
-		return fromText(t, text)
+		return fromText(t, text, g)
 	case t.Verbatim && (g.JSON != nil || g.Text != nil):
 		return Value{Text: g.verbatimText()}, nil
 	case g.JSON != nil:
-		return fromJSON(t, g.JSON, g.Dir)
+		return fromJSON(t, g.JSON, g)
 	case g.Text != nil:
-		return fromText(t, *g.Text)
+		return fromText(t, *g.Text, Given{files: g.files})
 	}
 	return Value{}, fmt.Errorf("has no value")
 }
@@ -219,7 +245,8 @@ func readInline(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func fromText(t Type, s string) (Value, error) {
+// fromText reads what was written down; files come from where g says.
+func fromText(t Type, s string, g Given) (Value, error) {
 	switch t.Kind {
 	case Boolean:
 		switch strings.ToLower(s) {
@@ -254,7 +281,7 @@ func fromText(t Type, s string) (Value, error) {
 		}
 		return Value{Text: s}, nil
 	case Array:
-		return fromJSON(t, json.RawMessage(s), "")
+		return fromJSON(t, json.RawMessage(s), g)
 	}
 	return Value{Text: s}, nil
 }
@@ -267,8 +294,8 @@ func jsonProblem(s string) string {
 	return "more than one document"
 }
 
-// fromJSON reads a JSON document as a value; dir is what its "@path" strings are relative to.
-func fromJSON(t Type, raw json.RawMessage, dir string) (Value, error) {
+// fromJSON reads a JSON document as a value; g says what its "@path" strings mean.
+func fromJSON(t Type, raw json.RawMessage, g Given) (Value, error) {
 	raw = json.RawMessage(strings.TrimSpace(string(raw)))
 	if !json.Valid(raw) {
 		return Value{}, fmt.Errorf("is not valid JSON: %s", jsonProblem(string(raw)))
@@ -283,7 +310,7 @@ func fromJSON(t Type, raw json.RawMessage, dir string) (Value, error) {
 		}
 		v := Value{Items: make([]Value, 0, len(items))}
 		for i, it := range items {
-			x, err := parseGiven(*t.Item, Given{JSON: it, Dir: dir})
+			x, err := parseGiven(*t.Item, Given{JSON: it, Dir: g.Dir, files: g.files})
 			if err != nil {
 				return Value{}, fmt.Errorf("item %d: %w", i, err)
 			}
@@ -296,7 +323,7 @@ func fromJSON(t Type, raw json.RawMessage, dir string) (Value, error) {
 		if t.Kind == Boolean || t.Kind == Integer {
 			return Value{}, fmt.Errorf("must be a JSON %s, found the string %s", t.Kind, raw)
 		}
-		return fromText(t, s)
+		return fromText(t, s, g)
 	}
 	switch {
 	case t.Kind == Geometry && raw[0] == '{':
@@ -304,7 +331,7 @@ func fromJSON(t Type, raw json.RawMessage, dir string) (Value, error) {
 	case t.Kind == Boolean && (raw[0] == 't' || raw[0] == 'f'),
 		t.Kind == Integer && strings.ContainsAny(string(raw[:1]), "-0123456789"),
 		t.Kind == Number && strings.ContainsAny(string(raw[:1]), "-0123456789"):
-		return fromText(t, string(raw))
+		return fromText(t, string(raw), g)
 	}
 	return Value{}, fmt.Errorf("must be %s, found %s", t.Kind.withArticle(), shorten(string(raw)))
 }
@@ -394,6 +421,9 @@ func Check(t Type, v Value) error {
 			return violation("kind", "is not valid JSON: %s", jsonProblem(v.Text))
 		}
 	case Image, FileKind, Directory:
+		if t.URLs && v.Path == "" && isURL(v.Text) {
+			return nil
+		}
 		return checkPath(t, v.Path)
 	case Array:
 		if t.MinItems != nil && len(v.Items) < *t.MinItems {
@@ -489,6 +519,12 @@ func checkTime(t Type, s string) error {
 		return violation("after", "%s is earlier than %s", s, t.After.Format(time.RFC3339))
 	}
 	return nil
+}
+
+// isURL tells an absolute http or https address.
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
 func checkPath(t Type, path string) error {

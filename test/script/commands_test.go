@@ -8,6 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +18,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"longshore/internal/ipfs/ipfstest"
 )
 
 // commands are what stories use beyond testscript's own.
@@ -26,7 +32,10 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"cleared":   cleared,
 	"interrupt": interrupt,
 	"mkimage":   mkimage,
+	"peak":      peak,
 	"zipfiles":  zipfiles,
+	"kubo":      kubo,
+	"registry":  startRegistry,
 }
 
 // exits CODE COMMAND…: runs a command and checks its exit code; stdout and stderr are kept for the next lines.
@@ -210,4 +219,18 @@ func zipfiles(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(z.Close())
 	ts.Check(f.Close())
+}
+
+// kubo: starts an IPFS node that lasts as long as the story; $KUBO is the address of its RPC.
+func kubo(ts *testscript.TestScript, _ bool, _ []string) {
+	node := ipfstest.NewKubo()
+	ts.Defer(node.Close)
+	ts.Setenv("KUBO", node.URL)
+}
+
+// registry: starts an image registry that lasts as long as the story; $REGISTRY is its host and port.
+func startRegistry(ts *testscript.TestScript, _ bool, _ []string) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(server.Close)
+	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }

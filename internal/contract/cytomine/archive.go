@@ -20,6 +20,9 @@ const (
 	maxStreamed    = 256 << 20
 	maxArchiveRead = 8 << 20
 	maxMembers     = 1_000_000
+	maxBlob        = 256 << 10
+	maxBlobs       = 4096
+	maxIndexDepth  = 8
 )
 
 // imageArchive is what an image archive says about itself.
@@ -27,6 +30,12 @@ type imageArchive struct {
 	members  map[string]bool
 	manifest []byte // manifest.json
 	index    []byte // index.json
+	// blobs are the small documents among the blobs of an OCI layout.
+	blobs map[string][]byte
+	// first is which of the two comes first, with its folder: today's App Engine goes by that one.
+	first string
+	// packed tells that the archive as a whole is compressed.
+	packed bool
 }
 
 // errSkip tells that an archive is too large to be looked at here.
@@ -58,7 +67,11 @@ func (p *pack) scan(e entry) (*imageArchive, error) {
 		if err != nil {
 			return nil, err
 		}
-		return scanTar(&limited{z, maxStreamed})
+		a, err := scanTar(&limited{z, maxStreamed})
+		if err == nil {
+			a.packed = true
+		}
+		return a, err
 	}
 	return scanTar(&limited{buffered, maxStreamed})
 }
@@ -89,7 +102,7 @@ func (l *limited) Read(b []byte) (int, error) {
 }
 
 func scanTar(r io.Reader) (*imageArchive, error) {
-	a := &imageArchive{members: map[string]bool{}}
+	a := &imageArchive{members: map[string]bool{}, blobs: map[string][]byte{}}
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()
@@ -102,24 +115,31 @@ func scanTar(r io.Reader) (*imageArchive, error) {
 		if len(a.members) > maxMembers {
 			return nil, errSkip
 		}
-		name := path.Clean(strings.TrimPrefix(h.Name, "./"))
-		a.members[name] = true
-		var into *[]byte
-		switch name {
-		case "manifest.json":
-			into = &a.manifest
-		case "index.json":
-			into = &a.index
-		default:
-			continue
-		}
-		if h.Size > maxArchiveRead {
-			return nil, errSkip
-		}
-		if *into, err = io.ReadAll(t); err != nil {
+		if err := a.member(path.Clean(strings.TrimPrefix(h.Name, "./")), h, t); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// member notes one entry, and keeps what is a document.
+func (a *imageArchive) member(name string, h *tar.Header, r io.Reader) (err error) {
+	a.members[name] = true
+	base := path.Base(name)
+	if a.first == "" && (base == "manifest.json" || base == "index.json") {
+		a.first = base
+	}
+	switch {
+	case strings.HasPrefix(name, "blobs/sha256/") && h.Typeflag == tar.TypeReg && h.Size <= maxBlob && len(a.blobs) < maxBlobs:
+		a.blobs[name], err = io.ReadAll(r)
+	case name != "manifest.json" && name != "index.json":
+	case h.Size > maxArchiveRead:
+		err = errSkip
+	case name == "manifest.json":
+		a.manifest, err = io.ReadAll(r)
+	default:
+		a.index, err = io.ReadAll(r)
+	}
+	return err
 }
 
 // The App Engine's own texts.
@@ -153,22 +173,75 @@ func broken(document, missing string) string {
 	return document + " names " + quote(missing) + ", which the archive does not hold"
 }
 
-// indexMissing returns a manifest of the OCI index that is not there. Attestations may be left out.
+// indexMissing returns a blob of the OCI index that is not there.
 func (a *imageArchive) indexMissing() (string, bool) {
 	n, err := contract.ParseJSON(a.index)
 	if err != nil || !n.Get("manifests").Is(contract.NodeList) {
 		return "", false
 	}
 	for _, m := range n.Get("manifests").Items {
-		algorithm, hex, ok := strings.Cut(m.Get("digest").Str(), ":")
-		if !ok {
-			return "", false
-		}
-		if blob := "blobs/" + algorithm + "/" + hex; !a.members[blob] && !m.Get("annotations").Has("vnd.docker.reference.type") {
-			return blob, true
+		if missing, ok := a.blobMissing(m, 0); !ok || missing != "" && !attestation(m) {
+			return missing, ok
 		}
 	}
 	return "", true
+}
+
+// attestation tells a manifest that says something about an image and is none.
+func attestation(m *contract.Node) bool {
+	return m.Get("annotations").Has("vnd.docker.reference.type") || m.Get("platform").Get("os").Str() == "unknown"
+}
+
+// blobMissing follows a descriptor of an OCI layout to what it needs, and returns a blob that is not there. Of an index one
+// image is enough: Docker saves indexes whole, but only the platforms that it has.
+func (a *imageArchive) blobMissing(descriptor *contract.Node, depth int) (string, bool) {
+	blob, ok := blobName(descriptor)
+	if !ok || depth > maxIndexDepth {
+		return "", false
+	}
+	if !a.members[blob] {
+		return blob, true
+	}
+	n, err := contract.ParseJSON(a.blobs[blob])
+	if err != nil || !n.Is(contract.NodeObject) {
+		return "", true // a layer, or too large to be looked at here
+	}
+	if manifests := n.Get("manifests"); manifests.Is(contract.NodeList) {
+		first := ""
+		for _, m := range manifests.Items {
+			missing, ok := a.blobMissing(m, depth+1)
+			switch {
+			case !ok:
+				return "", false
+			case attestation(m):
+			case missing == "":
+				return "", true
+			case first == "":
+				first = missing
+			}
+		}
+		return first, true
+	}
+	parts := []*contract.Node{}
+	if config := n.Get("config"); config.Is(contract.NodeObject) && config.Has("digest") {
+		parts = append(parts, config)
+	}
+	if layers := n.Get("layers"); layers.Is(contract.NodeList) {
+		parts = append(parts, layers.Items...)
+	}
+	for _, p := range parts {
+		blob, ok := blobName(p)
+		if !ok || !a.members[blob] {
+			return blob, ok
+		}
+	}
+	return "", true
+}
+
+// blobName is the entry that a descriptor's content lies in.
+func blobName(descriptor *contract.Node) (string, bool) {
+	algorithm, hex, ok := strings.Cut(descriptor.Get("digest").Str(), ":")
+	return "blobs/" + algorithm + "/" + hex, ok
 }
 
 // manifestMissing returns a file of the docker-archive manifest that is not there.
@@ -192,6 +265,31 @@ func (a *imageArchive) manifestMissing() (string, bool) {
 		}
 	}
 	return "", true
+}
+
+// unportable says what of the archive today's App Engine cannot read, or "".
+func (a *imageArchive) unportable() string {
+	if a.packed {
+		return "cannot read an archive that is compressed as a whole"
+	}
+	if a.first == "manifest.json" {
+		n, err := contract.ParseJSON(a.manifest)
+		if err == nil && n.Is(contract.NodeList) && len(n.Items) > 0 && (!n.Items[0].Get("RepoTags").Is(contract.NodeList) || len(n.Items[0].Get("RepoTags").Items) == 0) {
+			return "needs a tag in the archive's manifest.json"
+		}
+		return ""
+	}
+	n, err := contract.ParseJSON(a.index)
+	if err != nil || !n.Get("manifests").Is(contract.NodeList) || len(n.Get("manifests").Items) == 0 {
+		return ""
+	}
+	switch m := n.Get("manifests").Items[0]; {
+	case strings.Contains(m.Get("mediaType").Str(), "index") || strings.Contains(m.Get("mediaType").Str(), "list"):
+		return "cannot read an index of several platforms or with attestations"
+	case m.Get("annotations").Get("org.opencontainers.image.ref.name").Str() == "":
+		return "needs the annotation org.opencontainers.image.ref.name in the archive's index.json"
+	}
+	return ""
 }
 
 // tags lists the names that the archive gives its images.

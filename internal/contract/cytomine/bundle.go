@@ -341,6 +341,20 @@ func (p *pack) tarBeforeDescriptor() bool {
 	return false
 }
 
+// sizeAfter is the flag of an entry whose size stands behind its content.
+const sizeAfter = 0x8
+
+// archives counts what could be the image.
+func (p *pack) archives() int {
+	n := 0
+	for _, e := range p.entries {
+		if strings.EqualFold(path.Ext(e.name), ".tar") {
+			n++
+		}
+	}
+	return n
+}
+
 // openSeekable returns random access to an entry's content where that is cheap: a file of a folder, or a stored entry of a
 // bundle.
 func (p *pack) openSeekable(e entry) (io.ReadSeeker, io.Closer, bool) {

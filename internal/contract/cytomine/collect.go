@@ -43,7 +43,7 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 		}
 		return out, errors.New("the output folder was not kept")
 	}
-	c := &collector{dir: dir, folder: d.OutputFolder, known: map[string][]int{}}
+	c := &collector{reading: readingOf(d), dir: dir, folder: d.OutputFolder, known: map[string][]int{}}
 	if err := c.inputs(x); err != nil {
 		return out, err
 	}
@@ -71,6 +71,7 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 
 // collector reads outputs.
 type collector struct {
+	reading reading
 	// dir is the folder on this machine, folder how the container knows it.
 	dir, folder string
 	// undeclared are the entries that are no output.
@@ -78,6 +79,8 @@ type collector struct {
 	findings   []task.Finding
 	more       int
 	warnings   []string
+	// inputSide tells that inputs are read, where side files lie beside items.
+	inputSide bool
 	// known are the indexes of arrays, by parameter, for matching.
 	known map[string][]int
 }
@@ -209,7 +212,7 @@ func (c *collector) onDisk(at, name string, t task.Type, x *extra, st fs.FileInf
 	if t.Kind == task.Image && !st.IsDir() && isZip(name) {
 		bad = msgImageFormat // as an output, a slide is the folder itself
 	} else {
-		bad, err = checkOnDisk(t, x, name)
+		bad, err = c.reading.onDisk(t, x, name)
 	}
 	switch {
 	case err != nil:
@@ -235,28 +238,28 @@ func (c *collector) text(at, name string, t task.Type, st fs.FileInfo) (string, 
 	if s == "" && !(t.Kind == task.String && (t.MinLength == nil || *t.MinLength <= 0)) {
 		return "", &problem{code: codeBlank, message: "file for parameter is blank", mend: "write a value: " + t.Describe()}
 	}
-	text, ok := typed(t.Kind, s)
+	text, ok := c.reading.typed(t.Kind, s)
 	if !ok {
 		return "", &problem{code: codeValue, message: msgType, why: fmt.Sprintf("%s is no %s", quote(s), t.Kind), mend: "write: " + t.Describe()}
 	}
-	if bad := checkText(t, text); bad != "" {
+	if bad := c.reading.check(t, text); bad != "" {
 		return "", &problem{code: codeValue, message: bad, why: "it is " + quote(s), mend: "write: " + t.Describe()}
 	}
-	if _, octal, _ := parseInteger(s); octal && t.Kind == task.Integer {
+	if _, octal, _ := c.reading.integer(s); octal && t.Kind == task.Integer {
 		c.warnings = append(c.warnings, fmt.Sprintf("output %q: %s is octal, as documented: %s; today's App Engine reads it as decimal", at, quote(s), text))
 	}
 	return text, nil
 }
 
 // typed turns the text of a file into that of a value.
-func typed(k task.Kind, s string) (string, bool) {
+func (r reading) typed(k task.Kind, s string) (string, bool) {
 	switch k {
 	case task.Boolean:
 		if l := strings.ToLower(s); l == "true" || l == "false" {
 			return l, true
 		}
 	case task.Integer:
-		v, _, ok := parseInteger(s)
+		v, _, ok := r.integer(s)
 		if !ok {
 			return "", false
 		}
@@ -334,7 +337,7 @@ func (c *collector) items(at, name string) (indexes []int, ok bool) {
 	ok = true
 	for _, e := range list {
 		switch {
-		case e.Name() == arrayFile:
+		case e.Name() == arrayFile, c.inputSide && isSide(e.Name()):
 		case indexForm.MatchString(e.Name()):
 			i, err := strconv.Atoi(e.Name())
 			if err == nil {

@@ -22,6 +22,7 @@ var (
 	_ contract.ImageChecker = Contract{}
 	_ contract.Exampler     = Contract{}
 	_ contract.Scaffolder   = Contract{}
+	_ contract.Bundler      = Contract{}
 )
 
 // Name is "cytomine".
@@ -50,6 +51,8 @@ const arrayFile = "array.yml"
 type detail struct {
 	InputFolder  string `json:"inputFolder"`
 	OutputFolder string `json:"outputFolder"`
+	// Compat is the reading that was asked for, see Options.Compat.
+	Compat string `json:"compat,omitempty"`
 	// Extras are what task.Type cannot say, by parameter ("inputs/a").
 	Extras map[string]*extra `json:"extras,omitempty"`
 }

@@ -277,6 +277,9 @@ func (d *descriptor) readResources(n *contract.Node, r *report) {
 			r.found(ruleMemory, v.Pos(), "say how much the task needs", "%s.ram: %s is not a memory amount; write e.g. 512Mi or 2GiB", p, quote(v.Text))
 		} else if ok {
 			d.resources.Memory, d.resources.MinMemory, d.memoryGiven = amount, 0, true
+			if !quantityForm.MatchString(v.Text) {
+				r.portable(v.Pos(), p+".ram", "hands it to Kubernetes, which refuses the run", "write a Kubernetes quantity, such as 512Mi or 2Gi, without blank or B")
+			}
 		}
 	}
 	count := func(name string, least int) (int, bool) {
@@ -363,8 +366,13 @@ func (d *descriptor) parameter(m contract.Member, dir task.Direction, p string, 
 		case dir == task.Output:
 			r.found(ruleDefaultUnused, def.Pos(), "remove it", "%s.default: ignored, an output has no default", p)
 		case ok:
-			param.Default = r.defaultOf(def, param.Type, p)
+			if param.Default = r.defaultOf(def, param.Type, p); param.Default != nil && param.Optional {
+				r.differs(def.Pos(), p+".default", "starts the task without the file when the value is left out", "let the task itself know the default, or make the input mandatory")
+			}
 		}
+	}
+	if ok {
+		r.traps(param, m.Pos(), p)
 	}
 	r.unknown(n, p, "description", "display_name", "type", "default", "optional", "dependencies")
 	if x != nil {
@@ -372,6 +380,28 @@ func (d *descriptor) parameter(m contract.Member, dir task.Direction, p string, 
 	}
 	if ok {
 		d.parameters = append(d.parameters, param)
+	}
+}
+
+// traps warns of whole parameters that today's App Engine installs and then cannot run or answer.
+func (r *report) traps(p task.Parameter, at contract.At, path string) {
+	if p.Type.Kind != task.Array {
+		return
+	}
+	leaf := p.Type
+	for leaf.Kind == task.Array {
+		leaf = *leaf.Item
+	}
+	switch {
+	case p.Direction == task.Input && p.Optional:
+		r.portable(at, path, "fails a run that leaves an optional array out", "make it mandatory: an array may be empty")
+	case p.Direction == task.Output && leaf.Kind == task.Number && (leaf.AllowNaN || leaf.AllowInfinity):
+		r.portable(at, path, "refuses nan and inf in an array", "leave them out of arrays")
+	case p.Direction == task.Output && len(leaf.Formats) == 1 && leaf.Formats[0] == "wsidicom":
+		r.portable(at, path, "cannot answer slides in an array", "write single slides")
+	}
+	if p.Direction == task.Input && (leaf.Kind == task.String || leaf.Kind == task.Datetime || leaf.Kind == task.Enumeration) {
+		r.differs(at, path, "refuses items of text that are sent one at a time", "send the whole array at once")
 	}
 }
 
@@ -412,6 +442,9 @@ func (r *report) defaultOf(n *contract.Node, t task.Type, p string) *task.Value 
 	if bad := checkText(t, v.Text); bad != "" {
 		r.found(ruleDefault, n.Pos(), "choose a default that the type allows", "%s: %s is not allowed by the type: %s", p, n.Text, bad)
 		return nil
+	}
+	if i, ok := integerOf(n); ok && t.Kind == task.Integer {
+		r.narrow(i, n.Pos(), p)
 	}
 	return &v
 }

@@ -16,7 +16,11 @@ import (
 )
 
 // report gathers findings about one file, with the severities of the rules table.
-type report struct{ contract.Report }
+type report struct {
+	contract.Report
+	// legacy takes the type wsi, see Options.Legacy.
+	legacy bool
+}
 
 // found records a finding about the value at path; what may hold verbs.
 func (r *report) found(rule string, at contract.At, mend, what string, args ...any) *task.Finding {
@@ -28,6 +32,11 @@ func (r *report) found(rule string, at contract.At, mend, what string, args ...a
 // portable records what works here and not in today's App Engine.
 func (r *report) portable(at contract.At, path, does, mend string) {
 	r.found(rulePortable, at, mend, "%s: works in Longshore; today's App Engine %s", path, does)
+}
+
+// differs records where today's App Engine does less with a descriptor than it says, and Longshore does all of it.
+func (r *report) differs(at contract.At, path, does, mend string) {
+	r.found(ruleDiffers, at, mend, "%s: Longshore does as it says; today's App Engine %s", path, does)
 }
 
 // need returns the member of an object, reporting that it is missing.
@@ -207,7 +216,10 @@ func isURI(s string) bool {
 	return err == nil && uriForm.MatchString(s)
 }
 
+// dateTimeForm is what Java's ISO-8601 instants and RFC 3339 agree on; Go's own parser takes more.
+var dateTimeForm = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$`)
+
 func isDateTime(s string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	return t, err == nil && !strings.Contains(s, ",")
+	return t, err == nil && dateTimeForm.MatchString(s)
 }

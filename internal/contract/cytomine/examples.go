@@ -87,6 +87,9 @@ func exampleValues(t *task.Task, d detail, dir string) (map[string]task.Given, [
 			return nil, nil, err
 		}
 		given[p.Name] = g
+		if err := exampleSides(given, p.Type, p.Name, name); err != nil {
+			return nil, nil, err
+		}
 	}
 	return given, missing, nil
 }
@@ -102,7 +105,7 @@ func exampleValue(p task.Parameter, x *extra, name string, st fs.FileInfo) (task
 		}
 		return task.GivenText(string(data)), nil
 	}
-	c := &collector{dir: filepath.Dir(name), folder: exampleInputs, known: map[string][]int{}}
+	c := &collector{dir: filepath.Dir(name), folder: exampleInputs, known: map[string][]int{}, inputSide: true}
 	v, _ := c.value(p.Name, name, p.Type, x, st)
 	if len(c.findings) > 0 {
 		return task.Given{}, &task.Error{Code: task.CodePackage, Message: "the example's " + strings.Replace(c.findings[0].What, "output", "input", 1), Findings: c.findings}

@@ -12,6 +12,7 @@ const (
 	msgInvalidGeoJSON = "invalid GeoJSON object"
 	msgGeometryType   = "unsupported geometry type"
 	msgSubtype        = "unsupported geometry subtype"
+	msgNoSubtype      = "unsupported GeoJSON subtype"
 	msgNoRadius       = "missing radius parameter"
 )
 
@@ -33,21 +34,18 @@ const maxCollection = 32
 
 // checkGeometry tests a GeoJSON document as one geometry, in the App Engine's order: parse, topology, type, properties. It
 // returns the App Engine's text for the first check that fails, or "".
-func checkGeometry(data []byte) string {
-	var head struct {
-		Type       string          `json:"type"`
-		Geometry   json.RawMessage `json:"geometry"`
-		Properties json.RawMessage `json:"properties"`
-	}
-	if json.Unmarshal(data, &head) != nil {
+func checkGeometry(data []byte, rule propertiesRule) string {
+	document, ok := members(data)
+	if !ok {
 		return msgNoGeoJSON
 	}
-	if head.Type == "FeatureCollection" {
+	kind := textOf(document["type"])
+	if kind == "FeatureCollection" {
 		return msgGeometryType
 	}
 	geometry := json.RawMessage(data)
-	if head.Type == "Feature" {
-		geometry = head.Geometry
+	if kind == "Feature" {
+		geometry = document["geometry"]
 	}
 	s, ok := parseShape(geometry, 0)
 	switch {
@@ -57,70 +55,87 @@ func checkGeometry(data []byte) string {
 		return msgInvalidGeoJSON
 	case s.kind == "GeometryCollection":
 		return msgGeometryType
-	case head.Type == "Feature":
-		return checkProperties(head.Properties)
+	case kind == "Feature":
+		return checkProperties(document["properties"], rule)
 	}
 	return ""
 }
 
-// checkProperties looks at the two members that mean something: subType, and the radius of a circle. Others are kept.
-func checkProperties(data json.RawMessage) string {
-	var properties map[string]json.RawMessage
-	if len(data) == 0 || json.Unmarshal(data, &properties) != nil {
+// members reads a JSON object; unlike the fields of a struct, its names count letter for letter.
+func members(data json.RawMessage) (map[string]json.RawMessage, bool) {
+	var object map[string]json.RawMessage
+	return object, len(data) > 0 && json.Unmarshal(data, &object) == nil && object != nil
+}
+
+// textOf is a JSON string's text, "" for anything else.
+func textOf(data json.RawMessage) string {
+	var s string
+	if len(data) == 0 || json.Unmarshal(data, &s) != nil {
 		return ""
 	}
-	raw, ok := properties["subType"]
+	return s
+}
+
+// propertiesRule says what properties a Feature may have.
+type propertiesRule int
+
+const (
+	anyProperties propertiesRule = iota // as documented: those without meaning are kept
+	needsSubtype                        // as today's App Engine reads them: no others without a subType
+)
+
+// checkProperties looks at the two members that mean something: subType, and the radius of a circle.
+func checkProperties(data json.RawMessage, rule propertiesRule) string {
+	properties, ok := members(data)
 	if !ok {
 		return ""
 	}
-	var subtype string
-	if json.Unmarshal(raw, &subtype) != nil || subtype != "Circle" && subtype != "Rectangle" {
+	raw, ok := properties["subType"]
+	switch {
+	case !ok && rule == needsSubtype && len(properties) > 0:
+		return msgNoSubtype
+	case !ok:
+		return ""
+	}
+	subtype := textOf(raw)
+	if subtype != "Circle" && subtype != "Rectangle" {
 		return msgSubtype
 	}
 	var radius *float64
-	if subtype == "Circle" && (json.Unmarshal(properties["radius"], &radius) != nil || radius == nil) {
+	if subtype == "Circle" && (len(properties["radius"]) == 0 || json.Unmarshal(properties["radius"], &radius) != nil || radius == nil) {
 		return msgNoRadius
 	}
 	return ""
 }
 
 func parseShape(data json.RawMessage, depth int) (shape, bool) {
-	var head struct {
-		Type        string            `json:"type"`
-		Coordinates json.RawMessage   `json:"coordinates"`
-		Geometries  []json.RawMessage `json:"geometries"`
-	}
-	if len(data) == 0 || json.Unmarshal(data, &head) != nil || depth > maxCollection {
+	object, ok := members(data)
+	if !ok || depth > maxCollection {
 		return shape{}, false
 	}
-	s := shape{kind: head.Type}
-	ok := false
-	switch head.Type {
+	s, coordinates := shape{kind: textOf(object["type"])}, object["coordinates"]
+	ok = false
+	switch s.kind {
 	case "Point":
 		var p point
-		p, ok = position(head.Coordinates)
+		p, ok = position(coordinates)
 		s.points = []point{p}
 	case "MultiPoint":
-		s.points, ok = positions(head.Coordinates)
+		s.points, ok = positions(coordinates)
 	case "LineString":
 		var l []point
-		l, ok = line(head.Coordinates)
+		l, ok = line(coordinates)
 		s.lines = [][]point{l}
 	case "MultiLineString":
-		s.lines, ok = each(head.Coordinates, line)
+		s.lines, ok = each(coordinates, line)
 	case "Polygon":
 		var p [][]point
-		p, ok = each(head.Coordinates, ring)
+		p, ok = each(coordinates, ring)
 		s.polygons = [][][]point{p}
 	case "MultiPolygon":
-		s.polygons, ok = each(head.Coordinates, func(d json.RawMessage) ([][]point, bool) { return each(d, ring) })
+		s.polygons, ok = each(coordinates, func(d json.RawMessage) ([][]point, bool) { return each(d, ring) })
 	case "GeometryCollection":
-		ok = head.Geometries != nil
-		for _, g := range head.Geometries {
-			part, good := parseShape(g, depth+1)
-			ok = ok && good
-			s.parts = append(s.parts, part)
-		}
+		s.parts, ok = each(object["geometries"], func(d json.RawMessage) (shape, bool) { return parseShape(d, depth+1) })
 	}
 	return s, ok
 }

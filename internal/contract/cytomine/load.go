@@ -1,6 +1,7 @@
 package cytomine
 
 import (
+	"archive/zip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,12 +22,16 @@ type loader struct {
 	notes           []string
 	dialect         string
 	source          task.ImageSource
+	// given is the image to use in place of the package's own.
+	given string
+	// compat is Options.Compat.
+	compat string
 }
 
 // Load reads a folder or a bundle. Findings about entries of the bundle come first; those about the descriptor and those about
 // the image follow in the order in which the faults lie in the archive, as the first one names the error of an upload.
-func (Contract) Load(src contract.Source, _ contract.Options) (*task.Task, []task.Finding) {
-	l := &loader{}
+func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
+	l := &loader{given: opts.Image, compat: opts.Compat, document: report{legacy: opts.Legacy}}
 	entries := report{}
 	p, ok := openPack(src, &entries)
 	if !ok {
@@ -82,6 +87,11 @@ func (l *loader) findImage(d *descriptor) {
 		l.source.Name = imageName("cytomine.task", "0.0.0") // for showing only: the descriptor has errors
 	} else if want := imageTag(d.namespace, d.version); l.source.Name != want {
 		l.notes = append(l.notes, fmt.Sprintf("image name: %s, because %s is no valid image name", l.source.Name, want))
+	}
+	if l.given != "" {
+		l.source = task.ImageSource{Kind: task.ImageReference, Name: l.given}
+		l.notes = append(l.notes, "image: "+l.given+", as asked")
+		return
 	}
 	choice := l.chooseImage(d)
 	if recipe, ok := l.dockerfile(); ok {
@@ -182,12 +192,12 @@ func (l *loader) archive(d *descriptor, c imageChoice) {
 	}
 	l.notes = append(l.notes, c.words(d))
 	if d.namespace != "" && d.version != "" && !strings.EqualFold(c.entry.name, today) {
-		f := l.image.found(rulePortable, contract.At{}, "name it "+today,
-			"%s: works in Longshore; today's App Engine takes the image's name from that of the file", printable(c.entry.name))
-		f.File = c.entry.name
+		l.unportable(c.entry.name, "takes the image's name from that of the file", "name it "+today)
 	}
+	l.order(c)
 	a, err := l.scan(c.entry)
 	if errors.Is(err, errSkip) {
+		l.notes = append(l.notes, fmt.Sprintf("%s is large (%s): it is looked into when it is loaded", printable(c.entry.name), task.Bytes(c.entry.size)))
 		return
 	}
 	broken := ""
@@ -200,7 +210,34 @@ func (l *loader) archive(d *descriptor, c imageChoice) {
 		l.image.found(ruleArchive, contract.At{}, "write it anew with docker save", "%s: %s", printable(c.entry.name), broken).File = c.entry.name
 		return
 	}
+	if does := a.unportable(); does != "" {
+		l.unportable(c.entry.name, does, "build with --provenance=false --sbom=false, tag the image, and docker save it; or let `longshore bundle` write the bundle")
+	}
 	l.tags(a.tags(), d, c.entry.name)
+}
+
+// unportable warns of an entry that today's App Engine stumbles over.
+func (l *loader) unportable(entry, does, mend string) {
+	l.image.found(rulePortable, contract.At{}, mend, "%s: works in Longshore; today's App Engine %s", printable(entry), does).File = entry
+}
+
+// order warns of what only readers of the whole archive can take: today's App Engine reads a bundle as a stream.
+func (l *loader) order(c imageChoice) {
+	if l.zip == nil {
+		return
+	}
+	const mend = "let `longshore bundle` write the bundle"
+	if l.tarBeforeDescriptor() {
+		l.unportable(c.entry.name, "reads a bundle from its beginning, and wants descriptor.yml first", mend)
+	}
+	if n := l.archives(); n > 1 {
+		l.unportable(c.entry.name, fmt.Sprintf("takes every one of the bundle's %d tars, and the last one wins", n), "leave the others out")
+	}
+	for _, e := range l.entries {
+		if e.zipped.Method == zip.Store && e.zipped.Flags&sizeAfter != 0 {
+			l.unportable(e.name, "cannot read a stored entry whose size stands behind it", "deflate it, or "+mend)
+		}
+	}
 }
 
 func (l *loader) tags(tags []string, d *descriptor, file string) {
@@ -225,13 +262,17 @@ func (l *loader) task(d *descriptor) *task.Task {
 	if t.Name == "" {
 		t.Name = d.namespace
 	}
+	t.FreeInputs = slices.ContainsFunc(t.Inputs(), func(p task.Parameter) bool { return takesSides(p.Type) })
+	if l.compat != "" {
+		t.Notes = append(t.Notes, "values are read as today's App Engine reads them, as asked with --compat "+l.compat)
+	}
 	if !d.memoryGiven {
 		t.Notes = append(t.Notes, "memory: 4 GiB, the App Engine's default; a limit, not reserved")
 	}
 	if !d.network {
 		t.Notes = append(t.Notes, "network: none, as the descriptor does not say internet: true; today's App Engine leaves it open")
 	}
-	t.Detail, _ = json.Marshal(detail{InputFolder: d.inputFolder, OutputFolder: d.outputFolder, Extras: d.extras}) // plain data always encodes
+	t.Detail, _ = json.Marshal(detail{InputFolder: d.inputFolder, OutputFolder: d.outputFolder, Compat: l.compat, Extras: d.extras}) // plain data always encodes
 	return t
 }
 

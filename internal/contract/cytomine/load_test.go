@@ -3,6 +3,7 @@ package cytomine_test
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"longshore/internal/contract"
 	"longshore/internal/contract/cytomine"
@@ -38,7 +40,7 @@ func verdictOf(findings []task.Finding) string {
 			return schema
 		case f.Severity == task.SeverityError:
 			v = refuse
-		case v == accept:
+		case v == accept && f.Severity == task.SeverityWarning:
 			v = warn
 		}
 	}
@@ -63,6 +65,7 @@ func TestVerdicts(t *testing.T) {
 	output := func(rest string) string {
 		return withOutput(t, "sum: {display_name: Sum, description: the sum, type: number, "+rest+"}")
 	}
+	document := editorSchema(t)
 	for _, c := range []struct {
 		name, descriptor, want string
 	}{
@@ -117,10 +120,10 @@ func TestVerdicts(t *testing.T) {
 		{"image.file number", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image: {file: 3}"), refuse},
 		{"image text", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image: image.tar"), refuse},
 		{"ram 1Gi", resources("ram: 1Gi"), accept},
-		{"ram 100 MiB", resources("ram: 100 MiB"), accept},
+		{"ram 100 MiB", resources("ram: 100 MiB"), warn},
 		{"ram 0.5Gi", resources("ram: 0.5Gi"), accept},
-		{"ram 1.5 G", resources("ram: 1.5 G"), accept},
-		{"ram 2 GiB", resources("ram: 2 GiB"), accept},
+		{"ram 1.5 G", resources("ram: 1.5 G"), warn},
+		{"ram 2 GiB", resources("ram: 2 GiB"), warn},
 		{"ram 1Gxyz", resources("ram: 1Gxyz"), refuse},
 		{"ram in bits", resources("ram: 1Gbit"), refuse},
 		{"ram 0Gi", resources("ram: 0Gi"), refuse},
@@ -183,7 +186,7 @@ func TestVerdicts(t *testing.T) {
 		{"no image formats", input("{id: image, formats: []}"), schema},
 		{"max_file_size 2048B", input("{id: image, max_file_size: 2048B}"), schema},
 		{"file formats", input("{id: file, formats: [csv]}"), schema},
-		{"max_file_size 100Mi", input("{id: image, max_file_size: 100Mi}"), accept},
+		{"max_file_size 100Mi", input("{id: image, max_file_size: 100Mi}"), warn},
 		{"max_file_size 100MiB", input("{id: image, max_file_size: 100MiB}"), accept},
 		{"max_width 10.0", input("{id: image, max_width: 10.0}"), accept},
 		{"text file", input("{id: file, formats: [text]}"), accept},
@@ -224,6 +227,9 @@ func TestVerdicts(t *testing.T) {
 			if got := verdictOf(findings); got != c.want {
 				t.Errorf("the verdict is %s, want %s: %v", got, c.want, said(findings))
 			}
+			if err := document.validate(c.descriptor); err != nil && c.want != schema && c.want != refuse || err == nil && c.want == schema {
+				t.Errorf("the verdict is %s, and the schema for editors says %v", c.want, err)
+			}
 			for _, f := range findings {
 				if f.What == "" || f.File == "" || f.Severity != severity(f.Rule) {
 					t.Errorf("finding %+v lacks a text, a file, or the severity of its rule", f)
@@ -237,6 +243,44 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// editor is the schema of descriptors, as editors read it.
+type editor struct{ compiled *jsonschema.Schema }
+
+func editorSchema(t *testing.T) editor {
+	t.Helper()
+	const name = "descriptor.schema.json"
+	text, err := jsonschema.UnmarshalJSON(strings.NewReader(cytomine.New().Schemas()[0].JSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource(name, text); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := c.Compile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return editor{compiled}
+}
+
+// validate returns what is wrong with a YAML document, a document that cannot be read included.
+func (e editor) validate(text string) error {
+	n, err := contract.ParseYAML([]byte(strings.ReplaceAll(text, ".nan", "0"))) // JSON has no such number; editors read YAML
+	if err != nil {
+		return err
+	}
+	if len(n.Duplicates()) > 0 {
+		return errors.New("a key occurs twice")
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(n.JSON()))
+	if err != nil {
+		return err
+	}
+	return e.compiled.Validate(v)
 }
 
 func severity(id string) task.Severity {
@@ -313,14 +357,18 @@ func TestBundles(t *testing.T) {
 		want    []string
 	}{
 		{"seed era", []member{d(base), tarred("image.tar")}, "image.tar", []string{"image.tar: warning CYT023 image.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
-		{"tar first", []member{tarred("org.example.cells-1.2.3.tar"), d(base)}, "org.example.cells-1.2.3.tar", nil},
-		{"stored", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: image, store: true}}, "org.example.cells-1.2.3.tar", nil},
+		{"tar first", []member{tarred("org.example.cells-1.2.3.tar"), d(base)}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT023 org.example.cells-1.2.3.tar: works in Longshore; today's App Engine reads a bundle from its beginning, and wants descriptor.yml first"}},
+		{"stored", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: image, store: true}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT023 org.example.cells-1.2.3.tar: works in Longshore; today's App Engine cannot read a stored entry whose size stands behind it"}},
 		{"upper case", []member{{name: "Descriptor.YAML", content: base}, tarred("ORG.EXAMPLE.CELLS-1.2.3.TAR")}, "ORG.EXAMPLE.CELLS-1.2.3.TAR", nil},
 		{"named, ignoring case", []member{d(named("/x.tar")), tarred("X.TAR"), tarred("image.tar")}, "X.TAR",
-			[]string{"X.TAR: warning CYT023 X.TAR: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+			[]string{"X.TAR: warning CYT023 X.TAR: works in Longshore; today's App Engine takes the image's name from that of the file",
+				"X.TAR: warning CYT023 X.TAR: works in Longshore; today's App Engine takes every one of the bundle's 2 tars, and the last one wins"}},
 		{"named as today", []member{d(named("/org.example.cells-1.2.3.tar")), tarred("org.example.cells-1.2.3.tar")}, "org.example.cells-1.2.3.tar", nil},
 		{"named in a folder", []member{d(named("docker/x.tar")), tarred("docker/x.tar"), tarred("image.tar")}, "docker/x.tar",
-			[]string{"docker/x.tar: warning CYT023 docker/x.tar: works in Longshore; today's App Engine takes the image's name from that of the file"}},
+			[]string{"docker/x.tar: warning CYT023 docker/x.tar: works in Longshore; today's App Engine takes the image's name from that of the file",
+				"docker/x.tar: warning CYT023 docker/x.tar: works in Longshore; today's App Engine takes every one of the bundle's 2 tars, and the last one wins"}},
 		{"another one", []member{d(named("/x.tar")), tarred("y-2.tar")}, "y-2.tar", []string{
 			`descriptor.yml:11:17: warning CYT026 configuration.image.file: there is no "x.tar"; the image is "y-2.tar"`,
 			"y-2.tar: warning CYT023 y-2.tar: works in Longshore; today's App Engine takes the image's name from that of the file",
@@ -352,6 +400,22 @@ func TestBundles(t *testing.T) {
 		{"missing blob", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
 			"index.json": `{"manifests":[{"digest":"sha256:00"},{"digest":"sha256:11","annotations":{"vnd.docker.reference.type":"attestation-manifest"}}]}`})}}, "org.example.cells-1.2.3.tar",
 			[]string{`org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: index.json names "blobs/sha256/00", which the archive does not hold`}},
+		{"missing layer of an image", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
+			"index.json":      `{"manifests":[{"digest":"sha256:aa","annotations":{"io.containerd.image.name":"org/example/cells:1.2.3","org.opencontainers.image.ref.name":"1.2.3"}}]}`,
+			"blobs/sha256/aa": `{"config":{"digest":"sha256:bb"},"layers":[{"digest":"sha256:cc"}]}`, "blobs/sha256/bb": "{}"})}}, "org.example.cells-1.2.3.tar",
+			[]string{`org.example.cells-1.2.3.tar: error CYT027 org.example.cells-1.2.3.tar: index.json names "blobs/sha256/cc", which the archive does not hold`}},
+		{"index with attestation and an absent platform", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
+			"index.json":      `{"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:aa","annotations":{"io.containerd.image.name":"org/example/cells:1.2.3"}}]}`,
+			"blobs/sha256/aa": `{"manifests":[{"digest":"sha256:dd"},{"digest":"sha256:bb"},{"digest":"sha256:ee","platform":{"os":"unknown"}}]}`,
+			"blobs/sha256/bb": `{"config":{"digest":"sha256:cc"},"layers":[]}`, "blobs/sha256/cc": "{}"})}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT023 org.example.cells-1.2.3.tar: works in Longshore; today's App Engine cannot read an index of several platforms or with attestations"}},
+		{"index without ref.name", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: tarOf(t, map[string]string{
+			"index.json":      `{"manifests":[{"digest":"sha256:aa","annotations":{"io.containerd.image.name":"org/example/cells:1.2.3"}}]}`,
+			"blobs/sha256/aa": `{"config":{"digest":"sha256:cc"},"layers":[]}`, "blobs/sha256/cc": "{}"})}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT023 org.example.cells-1.2.3.tar: works in Longshore; today's App Engine needs the annotation org.opencontainers.image.ref.name in the archive's index.json"}},
+		{"no tag", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: imageTar(t)}}, "org.example.cells-1.2.3.tar",
+			[]string{"org.example.cells-1.2.3.tar: warning CYT023 org.example.cells-1.2.3.tar: works in Longshore; today's App Engine needs a tag in the archive's manifest.json",
+				"org.example.cells-1.2.3.tar: warning CYT024 image is tagged with nothing; the task page asks for org/example/cells:1.2.3"}},
 		{"another tag", []member{d(base), {name: "org.example.cells-1.2.3.tar", content: imageTar(t, "local:latest")}}, "org.example.cells-1.2.3.tar",
 			[]string{"org.example.cells-1.2.3.tar: warning CYT024 image is tagged local:latest; the task page asks for org/example/cells:1.2.3"}},
 	} {

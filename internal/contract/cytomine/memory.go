@@ -15,6 +15,12 @@ var memoryPrefix = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?\s*(?:Ki|Mi|Gi|T
 // memoryForm is a whole amount: value, blanks, prefix, optional suffix.
 var memoryForm = regexp.MustCompile(`^((?:0|[1-9]\d*)(?:\.\d+)?)\s*([KMGTPEZY]i|[kMGTPEZYRQ])(B|Byte|byte|b|bit)?$`)
 
+// What today's platform reads of those: Kubernetes an amount of memory, the App Engine's size parser a suffix.
+var (
+	quantityForm = regexp.MustCompile(`^[0-9.]+(?:[KMGTPE]i|[kMGTPE])$`)
+	sizeSuffix   = regexp.MustCompile(`(?:B|Byte|byte|b|bit)$`)
+)
+
 // maxMemoryText bounds the length of an amount, so that reading it stays cheap.
 const maxMemoryText = 100
 

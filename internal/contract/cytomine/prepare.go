@@ -34,9 +34,12 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 	if err := refuse(v); err != nil {
 		return nil, err
 	}
-	s := &stager{sizes: map[string]int{}}
+	s := &stager{reading: readingOf(d), sizes: map[string]int{}}
 	for _, p := range t.Inputs() {
 		val, ok := v.Inputs[p.Name]
+		if s.reading.appEngine && !v.Given[p.Name] {
+			ok = false // no defaults there
+		}
 		switch {
 		case ok:
 			s.parameter(p, d.Extras[key(p)], val, v.Given[p.Name])
@@ -44,6 +47,7 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 			s.problem(p.Name, problem{code: codeNoProvision, message: "not provisioned", mend: "give it a value"})
 		}
 	}
+	s.sides(t, v)
 	s.matching(t)
 	if len(s.findings) > 0 {
 		return nil, inputError(s.findings)
@@ -68,7 +72,7 @@ func refuse(v task.Values) error {
 		return task.Errorf(task.ReasonInput, "a Cytomine task takes no command line").WithHint("leave out the words after --; give inputs with -i NAME=…")
 	case len(v.Env) > 0:
 		return task.Errorf(task.ReasonInput, "a Cytomine task takes no environment variables").WithHint("give inputs with -i NAME=…")
-	case v.Body != nil || len(v.Free) > 0:
+	case v.Body != nil:
 		return task.Errorf(task.ReasonInput, "a Cytomine task takes no request body").WithHint("give inputs with -i NAME=…")
 	}
 	return nil
@@ -103,6 +107,7 @@ func (p problem) finding(side, name string) task.Finding {
 
 // stager makes the files of the input folder.
 type stager struct {
+	reading  reading
 	files    []task.File
 	findings []task.Finding
 	notes    []string
@@ -136,7 +141,7 @@ func (s *stager) stage(at string, t task.Type, x *extra, v task.Value) {
 	case task.Array:
 		s.array(at, t, x, v)
 	default:
-		if bad := checkText(t, v.Text); bad != "" {
+		if bad := s.reading.check(t, v.Text); bad != "" {
 			s.problem(at, problem{code: codeValue, message: bad, why: "it is " + quote(v.Text), mend: "it takes: " + t.Describe()})
 			return
 		}
@@ -181,7 +186,7 @@ func (s *stager) onDisk(at string, t task.Type, x *extra, name string) {
 		s.zipped(at, t, x, name)
 		return
 	}
-	if bad, err := checkOnDisk(t, x, name); err != nil {
+	if bad, err := s.reading.onDisk(t, x, name); err != nil {
 		s.problem(at, problem{code: codeValue, message: msgType, why: err.Error()})
 	} else if bad != "" {
 		s.problem(at, problem{code: codeValue, message: bad, why: filepath.Base(name), mend: "it takes: " + describe(t, x)})

@@ -23,7 +23,7 @@ func (Contract) Recognise(src contract.Source) contract.Recognition {
 	}
 	for _, d := range list {
 		if !d.IsDir() && isDescriptor(d.Name()) {
-			return contract.Recognition{Certainty: sureness(src.FS, d.Name(), contract.Likely), Evidence: evidence(src.FS, d.Name()), Manifest: d.Name()}
+			return recognition(src.FS, d.Name(), contract.Likely)
 		}
 	}
 	if src.Archive == "" || len(list) != 1 || !list[0].IsDir() {
@@ -36,8 +36,8 @@ func (Contract) Recognise(src contract.Source) contract.Recognition {
 	}
 	for _, d := range inner {
 		name := path.Join(list[0].Name(), d.Name())
-		if isDescriptor(d.Name()) && looksLike(src.FS, name) {
-			return contract.Recognition{Certainty: contract.Likely, Evidence: evidence(src.FS, name)}
+		if r := recognition(src.FS, name, contract.No); isDescriptor(d.Name()) && r.Certainty == contract.Certain {
+			return contract.Recognition{Certainty: contract.Likely, Evidence: r.Evidence}
 		}
 	}
 	return contract.Recognition{}
@@ -52,26 +52,18 @@ func recogniseFile(src contract.Source) contract.Recognition {
 	if isDescriptor(base) {
 		least = contract.Likely
 	}
-	r := contract.Recognition{Certainty: sureness(src.FS, src.File, least)}
-	if r.Certainty != contract.No {
-		r.Evidence, r.Manifest = evidence(src.FS, src.File), src.File
-	}
-	return r
+	return recognition(src.FS, src.File, least)
 }
 
-// sureness is Certain for a document that looks like a descriptor, and least otherwise.
-func sureness(fsys fs.FS, name string, least contract.Certainty) contract.Certainty {
-	if looksLike(fsys, name) {
-		return contract.Certain
+// recognition is Certain for a document that looks like a descriptor, and least otherwise.
+func recognition(fsys fs.FS, name string, least contract.Certainty) contract.Recognition {
+	switch {
+	case looksLike(fsys, name):
+		return contract.Recognition{Certainty: contract.Certain, Evidence: printable(name) + " with namespace, inputs and outputs", Manifest: name}
+	case least == contract.No:
+		return contract.Recognition{}
 	}
-	return least
-}
-
-func evidence(fsys fs.FS, name string) string {
-	if looksLike(fsys, name) {
-		return printable(name) + " with namespace, inputs and outputs"
-	}
-	return printable(name)
+	return contract.Recognition{Certainty: least, Evidence: printable(name), Manifest: name}
 }
 
 // looksLike tells whether a document has the keys of a descriptor.

@@ -49,6 +49,7 @@ const (
 	ruleNoCommand     = "CYT031"
 	rulePackage       = "CYT032"
 	ruleBundle        = "CYT033"
+	ruleDiffers       = "CYT034"
 )
 
 // The codes that an upload is refused with (App Engine, TaskValidationService).
@@ -60,7 +61,7 @@ const (
 
 // Rules lists every rule of packages.
 func Rules() []Rule {
-	const e, w = task.SeverityError, task.SeverityWarning
+	const e, w, n = task.SeverityError, task.SeverityWarning, task.SeverityNote
 	return []Rule{
 		{ruleNoDescriptor, e, codeBundle, "a descriptor.yml or descriptor.yaml lies at the root"},
 		{ruleTwo, e, codeBundle, "there is one descriptor"},
@@ -95,6 +96,7 @@ func Rules() []Rule {
 		{ruleNoCommand, e, codeBundle, "the image has an entrypoint or a command"},
 		{rulePackage, e, codeBundle, "the package is a folder or a zip bundle"},
 		{ruleBundle, e, codeExtraction, "the bundle is a readable zip archive"},
+		{ruleDiffers, n, "", "today's App Engine does with the descriptor what it says"},
 	}
 }
 

@@ -1,14 +1,26 @@
 package cytomine
 
 import (
+	"embed"
 	"strings"
 
+	"longshore/internal/contract"
 	"longshore/internal/task"
 )
 
-// Scaffold returns a task folder that works as it is: a Python script that adds two integers, with the inputs and outputs of
-// one local test.
-func (Contract) Scaffold(name, lang string) (map[string]string, error) {
+// scaffold holds packages to start from, see contract.ScaffoldFiles.
+//
+//go:embed all:scaffold
+var scaffold embed.FS
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"python", "go", "shell"} }
+
+// Scaffold returns a task folder that works as it is: it adds two integers, with the inputs and outputs of one local test.
+func (c Contract) Scaffold(name, lang string) (map[string]string, error) {
+	if lang == "" {
+		lang = c.Languages()[0]
+	}
 	title := scaffoldTitle(name)
 	switch {
 	case title == "":
@@ -22,15 +34,7 @@ func (Contract) Scaffold(name, lang string) (map[string]string, error) {
 	}
 	// No dash in the namespace: today's App Engine takes the name of the image's file apart at the first one.
 	word := strings.ReplaceAll(short, "-", "_")
-	return map[string]string{
-		"descriptor.yml": strings.NewReplacer("{{name}}", title, "{{short}}", short, "{{namespace}}", "org.example."+word).Replace(scaffoldDescriptor),
-		"Dockerfile":     scaffoldDockerfile,
-		"run.py":         scaffoldScript,
-		".dockerignore":  "inputs\noutputs\n*.tar\n*.zip\n",
-		"inputs/a":       "5",
-		"inputs/b":       "37",
-		"outputs/sum":    "42",
-	}, nil
+	return contract.ScaffoldFiles(scaffold, lang, "{{name}}", title, "{{short}}", short, "{{namespace}}", "org.example."+word)
 }
 
 // scaffoldTitle keeps what a task's name may hold, 30 characters of it.
@@ -46,72 +50,3 @@ func scaffoldTitle(name string) string {
 	}, name)
 	return strings.Trim(kept[:min(len(kept), 30)], " -")
 }
-
-const scaffoldDescriptor = `$schema: https://cytomine.com/schema-store/tasks/task.v0.json
-name: "{{name}}"
-name_short: "{{short}}"
-namespace: {{namespace}}
-version: "0.1.0"
-description: Adds two integers. Say here what the task does.
-authors:
-  - first_name: Ada
-    last_name: Example
-    organization: Example
-    email: ada@example.org
-    is_contact: true
-configuration:
-  # What the container finds and leaves; these two are also the defaults.
-  input_folder: /inputs
-  output_folder: /outputs
-  resources:
-    ram: 256Mi
-    cpus: 1
-    # internet: true opens the network.
-    internet: false
-inputs:
-  a:
-    display_name: Operand A
-    description: The first operand
-    type: integer
-  b:
-    display_name: Operand B
-    description: The second operand, 0 or more
-    type: {id: integer, geq: 0}
-    default: 0
-outputs:
-  sum:
-    display_name: Sum
-    description: The sum of both operands
-    type: integer
-`
-
-const scaffoldDockerfile = `FROM python:3.9-slim
-
-WORKDIR /app
-COPY run.py .
-
-# The App Engine starts the image's own entrypoint, with no arguments.
-ENTRYPOINT ["python3", "run.py"]
-`
-
-const scaffoldScript = `"""Each input is a file named like its parameter, without extension; so is each output."""
-
-from pathlib import Path
-
-INPUTS = Path("/inputs")
-OUTPUTS = Path("/outputs")
-
-
-def main():
-    a = int((INPUTS / "a").read_text())
-    b = int((INPUTS / "b").read_text())
-    (OUTPUTS / "sum").write_text(str(a + b))
-
-
-# An exception ends the program with a code other than 0, which means failure.
-if __name__ == "__main__":
-    main()
-`
-
-// Languages lists what Scaffold can write.
-func (Contract) Languages() []string { return []string{"python"} }

@@ -30,6 +30,9 @@ func kindNames() []string {
 	return names
 }
 
+// kindWSI is the type that release 0.1.0 had for slides; today they are images in the format wsidicom.
+const kindWSI = "wsi"
+
 // Formats of images and files.
 func imageFormats() []string { return []string{"dicom", "jpeg", "png", "tiff", "wsidicom"} }
 func fileFormats() []string  { return []string{"binary", "text"} }
@@ -65,7 +68,10 @@ func (r *report) typ(n *contract.Node, path string) (t task.Type, x *extra, ok b
 	}
 	kind := task.Kind(id.Text)
 	switch {
-	case kind == "wsi":
+	case kind == kindWSI && r.legacy:
+		kind = task.Image
+		r.portable(id.Pos(), path, "has no type wsi any more", "write {id: image, formats: [wsidicom]}")
+	case kind == kindWSI:
 		r.found(ruleWSI, id.Pos(), "replace it", `%s: "wsi" was removed upstream; use {id: image, formats: [wsidicom]}`, path)
 		return t, nil, false
 	case !slices.Contains(kinds(), kind):
@@ -85,6 +91,9 @@ func (r *report) typ(n *contract.Node, path string) (t task.Type, x *extra, ok b
 		ok = tr.options()
 	} else {
 		ok = true
+	}
+	if id.Text == kindWSI && len(tr.t.Formats) == 0 {
+		tr.t.Formats = []string{"wsidicom"}
 	}
 	if kind == task.Image && len(tr.t.Formats) == 0 {
 		tr.t.Formats, tr.x.AnyFormat = imageFormats(), true
@@ -111,6 +120,9 @@ func (r *typeReader) options() bool {
 	case task.FileKind:
 		r.t.MaxBytes = r.maxFileSize()
 		r.formats(fileFormats())
+		if n := r.node.Get("formats"); n != nil {
+			r.differs(n.Pos(), join(r.path, "formats"), "does not look at the content of files", "let the task itself look, too")
+		}
 		r.unknown(r.node, r.path, "id", "max_file_size", "formats")
 	case task.Image:
 		r.image()
@@ -162,6 +174,9 @@ func (r *typeReader) bounds() {
 		}
 		*side = append(*side, bound{name, v, strict})
 		*into = task.Decimal(ratText(v))
+		if r.t.Kind == task.Integer {
+			r.narrow(v.Num(), n.Pos(), join(r.path, name))
+		}
 	}
 	read("gt", true, &low, &r.t.GT)
 	read("geq", false, &low, &r.t.GE)
@@ -176,6 +191,13 @@ func (r *typeReader) bounds() {
 		r.noValue(a.String(), b.String())
 	}
 	r.unknown(r.node, r.path, known...)
+}
+
+// narrow warns of an integer that is no int32, which is what today's App Engine reads and keeps.
+func (r *report) narrow(v *big.Int, at contract.At, path string) {
+	if !v.IsInt64() || v.Int64() < math.MinInt32 || v.Int64() > math.MaxInt32 {
+		r.portable(at, path, "takes integers of 32 bits only", "stay between -2147483648 and 2147483647")
+	}
 }
 
 // ratOf returns the exact value of a number, as long as it is cheap to have.
@@ -340,6 +362,12 @@ func (r *typeReader) maxFileSize() *task.Bytes {
 	v, ok := r.memory(n, join(r.path, "max_file_size"), true)
 	if !ok {
 		return nil
+	}
+	switch {
+	case r.t.Kind == task.FileKind:
+		r.differs(n.Pos(), join(r.path, "max_file_size"), "does not look at the size of files", "let the task itself look, too")
+	case !sizeSuffix.MatchString(n.Text):
+		r.portable(n.Pos(), join(r.path, "max_file_size"), "refuses every image under a size without a unit", "write "+n.Text+"B")
 	}
 	return &v
 }

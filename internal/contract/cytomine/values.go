@@ -42,8 +42,12 @@ func checkText(t task.Type, s string) string {
 		if utf8.RuneCountInString(s) > maxChoice || strings.ContainsAny(s, "\r\n") {
 			return msgGT
 		}
+	case task.Datetime:
+		if _, ok := isDateTime(s); !ok {
+			return msgType
+		}
 	case task.Geometry:
-		return checkGeometry([]byte(s))
+		return checkGeometry([]byte(s), anyProperties)
 	}
 	return messageOf(t, task.Check(t, task.Value{Text: s}))
 }

@@ -117,6 +117,7 @@ func TestConstraints(t *testing.T) {
 		{times, "2023-06-01T00:00:00Z", value + "date must be after the defined constraint"},
 		{times, "2025-01-01T00:00:00Z", value + "date must be before the defined constraint"},
 		{times, "2024-01-01T01:00:00+01:00", ""}, {times, "yesterday", kind},
+		{"datetime", "2024-02-23T1:00:00Z", kind}, {"datetime", "2024-02-23T18:00:00,5Z", kind}, {"datetime", "2024-02-23T18:00:00.1234567890Z", kind},
 		{"boolean", "1", no}, {"boolean", "false", ""},
 	} {
 		if _, err := direct(t, typed(t, c.typ), task.Value{Text: c.value}); problem(t, err) != c.want {
@@ -177,6 +178,7 @@ func TestGeometries(t *testing.T) {
 		{"not json", parse}, {polygon("[[0,0],[10,0],[10,10],[0,10]]"), parse}, {polygon("[[0,0],[1,1],[0,0]]"), parse},
 		{`{"type":"Point","coordinates":[1]}`, parse}, {`{"type":"Point","coordinates":[1,"2"]}`, parse}, {`{"type":"Point","coordinates":[1,null]}`, parse},
 		{`{"type":"Point"}`, parse}, {`{"type":"Circle"}`, parse}, {`{"type":"Feature"}`, parse}, {`{"type":"LineString","coordinates":[[1,2]]}`, parse},
+		{`{"Type":"Point","coordinates":[1,2]}`, parse}, {`{"type":"Point","Coordinates":[1,2]}`, parse}, {`{"type":"Point","coordinates":[1,2]} x`, parse},
 		{"null", parse}, {"[]", parse}, {`{"type":"Point","coordinates":[1e999,2]}`, parse},
 		{strings.Repeat(`{"type":"GeometryCollection","geometries":[`, 200) + strings.Repeat("]}", 200), parse},
 	} {

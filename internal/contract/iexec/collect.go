@@ -2,32 +2,30 @@ package iexec
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
+	"longshore/internal/contract"
 	"longshore/internal/task"
 )
 
 // collector is one Collect in progress.
 type collector struct {
-	task.Collected
+	digester
 	kept
-	x    *task.Execution
-	left task.Leftovers
-	dir  string   // the folder on this machine that holds what the app left
-	root *os.Root // the same; no link leads out of it
-	// problems are the wrong outputs, which fail a run that ended well.
-	problems *report
+	x       *task.Execution
+	left    task.Leftovers
+	dir     string // the folder on this machine that holds what the app left
+	outputs map[string]task.Value
 }
 
 // Collect digests what the app left: by consensus.iexec for v1 and v2, by computed.json, determinism.iexec or
 // consensus.iexec for v3 and later (iExec reference, section 5.1). The digest is of a failed container's files too.
 func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (task.Collected, error) {
-	c := &collector{x: x, left: left, problems: newReport("")}
-	c.Outputs = map[string]task.Value{}
+	c := &collector{x: x, left: left, outputs: map[string]task.Value{}}
 	if err := json.Unmarshal(x.Detail, &c.kept); err != nil {
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the stored execution cannot be read back: %w", err)
 	}
@@ -41,78 +39,108 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the folder of %s is missing: %w", mount, err)
 	}
 	defer root.Close()
-	c.root = root
+	c.digester = digester{files: contract.Folder{Root: root}, logs: c.logs(), callback: c.Callback, lenient: c.Lenient, problems: newReport("")}
+	entries, err := walk(c.files)
+	if err != nil {
+		return task.Collected{}, task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
+	}
 	if c.Generation.legacy() {
-		err = c.legacy()
+		err = c.collectLegacy(entries)
 	} else {
-		err = c.later()
+		err = c.collectLater(entries)
 	}
 	if err != nil {
 		return task.Collected{}, err
 	}
+	c.deterministicOutput()
 	c.hints()
+	got := task.Collected{Outputs: c.outputs, Digest: c.digest, DigestRule: c.rule, Notes: c.notes, Warnings: c.warnings}
 	if found := c.problems.Findings; len(found) > 0 && left.Exit.Code == 0 {
-		c.Failure = &task.Failure{Reason: task.ReasonOutput, Message: found[0].What, Hint: found[0].Mend, Findings: found}
+		got.Failure = &task.Failure{Reason: task.ReasonOutput, Message: found[0].What, Hint: found[0].Mend, Findings: found}
 	}
-	return c.Collected, nil
+	return got, nil
 }
 
-func (c *collector) note(format string, args ...any) {
-	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
+// logs are the streams as workers of the generation add them to the files: v1 and v2 whatever became of the app, later ones
+// when it ended well.
+func (c *collector) logs() map[string]opener {
+	streams := map[string]string{outputStdout: c.left.Stdout, outputStderr: c.left.Stderr}
+	switch {
+	case c.Generation.legacy():
+		streams = map[string]string{outputStdout: c.left.Log}
+	case c.left.Exit.Code != 0:
+		return nil
+	}
+	logs := map[string]opener{}
+	for name, file := range streams {
+		if holdsAnything(file) {
+			logs[name] = func() (io.ReadCloser, error) { return os.Open(file) }
+		}
+	}
+	return logs
 }
 
-func (c *collector) warn(format string, args ...any) {
-	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
+// collectLegacy collects /iexec: the files that the app created or changed. The merged log, which v2 stores as stdout.txt, is
+// the run's own log and takes part in the digest only.
+func (c *collector) collectLegacy(entries []entry) error {
+	same, err := c.unchanged(entries)
+	if err != nil {
+		return task.Errorf(task.ReasonEngine, "the inputs cannot be compared: %w", err)
+	}
+	// What workers agree on is part of the result, also when it came with the input.
+	same = slices.DeleteFunc(same, func(name string) bool { return name == consensusFile })
+	var changed []entry
+	for _, e := range entries {
+		if !e.mode.IsDir() && !slices.Contains(same, e.path) {
+			changed = append(changed, e)
+		}
+	}
+	c.outputs[outputResult] = task.Value{Path: c.dir, Except: same}
+	if len(changed) == 0 && c.left.Exit.Code == 0 && len(c.digester.logs) > 0 {
+		c.warn("the app created or changed no file under %s: the result is its log", folderV2)
+	}
+	if err := c.legacy(changed, len(entries) == len(changed)); err != nil {
+		return err
+	}
+	if c.left.Exit.Code != 0 && c.digest != "" {
+		c.note("iExec v2 ignores the exit code and would contribute this digest")
+	}
+	return nil
 }
 
-// stream adds a log as an output when it holds anything.
-func (c *collector) stream(name, file string) {
-	if holdsAnything(file) {
-		c.Outputs[name] = task.Value{Path: file}
+// collectLater collects /iexec_out and the two streams.
+func (c *collector) collectLater(entries []entry) error {
+	c.outputs[outputResult] = task.Value{Path: c.dir}
+	for name, file := range map[string]string{outputStdout: c.left.Stdout, outputStderr: c.left.Stderr} {
+		if holdsAnything(file) {
+			c.outputs[name] = task.Value{Path: file}
+		}
+	}
+	c.checkNames(entries)
+	for name := range c.digester.logs {
+		if _, own := c.regular(name); own {
+			c.warn("the app left its own %s: it is kept here, and workers write the log over it", name)
+		}
+	}
+	if err := c.later(); err != nil {
+		return err
+	}
+	if c.left.Exit.Code != 0 && c.digest != "" {
+		c.note("iExec 9.2 would contribute this digest although the app failed; earlier versions would not")
+	}
+	return nil
+}
+
+// deterministicOutput makes the one file that the app declared deterministic an output of its own.
+func (c *collector) deterministicOutput() {
+	if c.deterministic != "" {
+		c.outputs[outputDeterministic] = task.Value{Path: filepath.Join(c.dir, filepath.FromSlash(c.deterministic))}
 	}
 }
 
 func holdsAnything(file string) bool {
 	st, err := os.Stat(file)
 	return file != "" && err == nil && st.Size() > 0
-}
-
-// deterministic makes a plain file an output of its own.
-func (c *collector) deterministic(name string) {
-	if st, err := c.root.Lstat(name); err == nil && st.Mode().IsRegular() {
-		c.Outputs[outputDeterministic] = task.Value{Path: filepath.Join(c.dir, filepath.FromSlash(name))}
-	}
-}
-
-// fileSum is the sha256 of a file of the folder.
-func (c *collector) fileSum(name string) ([]byte, error) {
-	f, err := c.root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return sum(f)
-}
-
-// maxSmall bounds the files that are read as a whole.
-const maxSmall = 8 << 20
-
-// small reads a small regular file. ok is false when it is not there.
-func (c *collector) small(name string) (data []byte, ok bool, err error) {
-	st, err := c.root.Stat(name)
-	if err != nil || !st.Mode().IsRegular() {
-		return nil, false, nil
-	}
-	if st.Size() > maxSmall {
-		return nil, true, fmt.Errorf("%s has %s, more than %s", name, task.Bytes(st.Size()), task.Bytes(maxSmall))
-	}
-	f, err := c.root.Open(name)
-	if err != nil {
-		return nil, true, err
-	}
-	defer f.Close()
-	data, err = io.ReadAll(io.LimitReader(f, maxSmall))
-	return data, true, err
 }
 
 var nameResolution = regexp.MustCompile(`(?i)could not resolve host|temporary failure in name resolution|name or service not known|getaddrinfo|eai_again|enotfound|bad address|unable to resolve host`)

@@ -27,7 +27,7 @@ func (b block) block(key string) block {
 	if n.IsNull() {
 		n = nil
 	} else if n.Kind != contract.NodeObject {
-		b.l.add(ruleFieldType, n.Pos(), "write an object", "%s is a %s, must be an object", b.name(key), n.Kind)
+		b.l.wrongKind(n, b.name(key), "an object")
 		n = nil
 	}
 	return block{b.l, n, b.name(key)}
@@ -40,7 +40,7 @@ func (b block) text(key string) string {
 		return ""
 	}
 	if n.Kind != contract.NodeString {
-		b.l.add(ruleFieldType, n.Pos(), "put it in quotes", "%s is a %s, must be a string", b.name(key), n.Kind)
+		b.l.wrongKind(n, b.name(key), "a string")
 		return ""
 	}
 	return n.Text

@@ -13,16 +13,20 @@ import (
 	"longshore/internal/task"
 )
 
-// Contract implements contract.Contract, contract.ImageChecker, contract.Exampler and contract.Scaffolder. It is stateless.
+// Contract implements contract.Contract and the optional abilities below. It is stateless.
 type Contract struct{}
 
 // New returns the contract.
 func New() contract.Contract { return Contract{} }
 
 var (
-	_ contract.ImageChecker = Contract{}
-	_ contract.Exampler     = Contract{}
-	_ contract.Scaffolder   = Contract{}
+	_ contract.ImageChecker     = Contract{}
+	_ contract.Exampler         = Contract{}
+	_ contract.Scaffolder       = Contract{}
+	_ contract.ResultDigester   = Contract{}
+	_ contract.ResultPackager   = Contract{}
+	_ contract.FailureExplainer = Contract{}
+	_ contract.DeterminismJudge = Contract{}
 )
 
 // Name is "iexec".
@@ -88,6 +92,13 @@ type plan struct {
 	HashNames bool `json:"hashNames,omitempty"`
 	// Callback tells that the deal has one, so that the digest is of callback-data.
 	Callback bool `json:"callback,omitempty"`
+	// Enclave tells that the manifest asks for one; then Secrets are the requester's by number, each an input of that name.
+	Enclave bool              `json:"enclave,omitempty"`
+	Secrets map[string]string `json:"secrets,omitempty"`
+	// Bulk tells that the request names a bulk of datasets, which is not fetched.
+	Bulk bool `json:"bulk,omitempty"`
+	// Lenient decodes hexadecimal text as workers do, who take any character for a digit.
+	Lenient bool `json:"lenient,omitempty"`
 	// Checksum of the image, "0x…", empty when not pinned, with its place in the manifest.
 	Checksum   string      `json:"checksum,omitempty"`
 	ChecksumAt contract.At `json:"checksumAt,omitzero"`
@@ -113,6 +124,8 @@ type dataset struct {
 	URL      string `json:"url,omitempty"`
 	Address  string `json:"address,omitempty"`
 	Checksum string `json:"checksum,omitempty"`
+	// Fetch tells that the request names the dataset, so that it takes part also when no file is given.
+	Fetch bool `json:"fetch,omitempty"`
 }
 
 // planOf reads the plan back. A task that another contract loaded is a fault of ours.

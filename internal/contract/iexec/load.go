@@ -23,12 +23,14 @@ type loader struct {
 
 	plan plan
 	task *task.Task
+	// wrong are the values that were reported to be of the wrong kind.
+	wrong map[*contract.Node]bool
 	// standard runs an enclave app without its enclave, which the caller asked for.
 	standard bool
 }
 
-// Load reads the manifest, of any generation and form. Opts.Variant may force a generation from v3 on ("v3" to "v9"), and
-// "standard" drops the demand for an enclave; both may be joined by a comma.
+// Load reads the manifest, of any generation and form. Opts.Variant may force a generation from v3 on ("v3" to "v9"),
+// drop the demand for an enclave ("standard"), and decode hexadecimal text as workers do ("lenient"); they are joined by commas.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
 	l := &loader{report: newReport(""), src: src, opts: opts, task: &task.Task{Contract: "iexec", Exchange: task.Files, FreeEnv: true}}
 	data, ok := l.open()
@@ -123,6 +125,7 @@ func (l *loader) describe() bool {
 	l.task.Dialect = fmt.Sprintf("%s (%s)", g, why)
 	l.variant()
 	top := block{l, l.root, ""}
+	l.shape()
 	top.known(topFields...)
 	l.task.Description = top.text("description")
 	switch {
@@ -158,6 +161,8 @@ func (l *loader) variant() {
 		switch {
 		case w == "standard":
 			l.standard = true
+		case later && w == "lenient":
+			l.plan.Lenient = true
 		case later && (w == "v3" || w == "v4"):
 			l.plan.Generation = generationV3
 		case later && (w == "v5" || w == "v6" || w == "v7" || w == "v8"):
@@ -166,7 +171,7 @@ func (l *loader) variant() {
 			l.plan.Generation, l.plan.HashNames = generationV5, true
 		case w == string(l.plan.Generation):
 		default:
-			l.add(ruleVariant, contract.At{}, `"standard", or v3 to v9 for manifests from v3 on`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
+			l.add(ruleVariant, contract.At{}, `"standard", or for manifests from v3 on "lenient" and v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
 			continue
 		}
 		l.note("as asked for: %s", w)
@@ -241,6 +246,9 @@ func (l *loader) describeV2(top block) {
 	buy.known("app", "dataset", "params", "workerpool", "trust", "category", "tag", "callback", "beneficiary")
 	requested := buy.block("params")
 	requested.known("cmdline", "dirinuri", "envvars")
+	if n := buy.node.Get("dataset"); n.Is(contract.NodeString) && !isZeroAddress(n.Text) {
+		l.add(ruleDatasetUnused, n.Pos(), "", "the iExec CLI of v2 never sends order.buy.dataset: give the file with -i dataset=@FILE")
+	}
 	l.legacy(declared, requested)
 }
 
@@ -269,7 +277,7 @@ func (l *loader) legacy(app, request block) {
 	l.task.Parameters = append(l.task.Parameters, args, l.legacyInput(request),
 		task.Parameter{Name: paramDataset, Direction: task.Input, Optional: true, Title: "dataset",
 			Description: "A further file, placed in /iexec under its own name.",
-			Type:        task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}},
+			Type:        task.Type{Kind: task.FileKind, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}},
 	)
 	l.outputs(folderV2, "Every file that was created or changed under /iexec.", "consensus.iexec: what workers agree on.", "consensus")
 }
@@ -312,12 +320,26 @@ func (l *loader) envvars(b block) []task.EnvVar {
 		if value == "" || strings.Contains(value, "=") {
 			l.add(ruleEnvKept, at, "", `envvars item %q is kept here (split at the first "="); iExec v2 workers drop it without a word`, shorten(item))
 		}
+		if word := droppedBy(item); word != "" {
+			l.add(ruleEnvDropped, at, "", "envvars item %q is kept here; iExec v2 workers drop it, as %s stands in it", shorten(item), word)
+		}
 		if name == "FORTANIXENABLED" {
 			l.add(ruleNeedsHost, at, "remove it", "%s asks for SGX devices and the host's network, which containers do not get here", name)
 		}
 		env = append(env, task.EnvVar{Name: name, Value: value})
 	}
 	return env
+}
+
+// droppedBy is the word by which v2 workers drop a variable: they mean those of their own environment, and look for the words
+// anywhere in the line (iExec reference, section 3.1).
+func droppedBy(line string) string {
+	for _, word := range strings.Fields("HOSTNAME TERM LS_COLORS PWD SHLVL HOME SHELL SSH LC_ LANG LOG XDG_RUNTIME_DIR LESS USER MAIL") {
+		if strings.Contains(line, word) {
+			return word
+		}
+	}
+	return ""
 }
 
 // imageVariable names the image of a v2 app.
@@ -357,7 +379,7 @@ func (l *loader) legacyImage(app block, words *[]string) {
 func (l *loader) legacyInput(request block) task.Parameter {
 	p := task.Parameter{Name: paramInput, Aliases: []string{"input", "dirinuri"}, Direction: task.Input, Optional: true, Title: "input",
 		Description: "A file, a folder whose content is taken, or a zip archive, which is unpacked whatever its name.",
-		Type:        task.Type{Kind: task.FileKind, Formats: []string{"any", "zip", "folder"}}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}}
+		Type:        task.Type{Kind: task.FileKind, Formats: []string{"any", "zip", "folder"}, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}}
 	n := request.node.Get("dirinuri")
 	if n.IsNull() {
 		return p

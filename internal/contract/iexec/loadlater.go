@@ -2,9 +2,11 @@ package iexec
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +42,7 @@ func (l *loader) describeLater(top block) {
 
 	tee := l.tags(conf, requested, offered)
 	p := l.params(conf, requested, tee)
+	l.plan.Enclave = tee
 	l.trust(tee, conf, requested)
 	l.plan.Callback = l.hasAddress("callback", conf, requested)
 	l.category(requested)
@@ -47,6 +50,7 @@ func (l *loader) describeLater(top block) {
 	l.task.Parameters = append(l.task.Parameters, l.laterInputs(p.InputFiles)...)
 	l.task.Parameters = append(l.task.Parameters, l.laterDataset(top, l.hasAddress("dataset", conf, requested)))
 	l.task.Parameters = append(l.task.Parameters, botParameters()...)
+	l.task.Parameters = append(l.task.Parameters, l.secrets(p, tee)...)
 	l.outputs(folderOut, "Everything in /iexec_out.", "The file that the digest covers: what workers agree on.", "consensus")
 }
 
@@ -125,6 +129,9 @@ func (l *loader) enclaveConfig(at contract.At, n *contract.Node) {
 			l.add(ruleEnclaveForm, at, "write the number of bytes", "Empty or negative heap size: %d", size)
 		}
 	}
+	if v := n.Get("version"); !v.IsNull() && !v.Is(contract.NodeString) {
+		l.add(ruleEnclaveForm, at, "put it in quotes", "app.mrenclave.version is a %s, must be a string", v.Kind)
+	}
 	if f := n.Get("fingerprint").Str(); !fingerprint.MatchString(f) {
 		l.add(ruleEnclaveForm, at, "write 64 hexadecimal digits", "Fingerprint size is not 32: %s", shorten(f))
 	}
@@ -141,7 +148,7 @@ const (
 
 var tagBits = map[string]int{"tee": bitTEE, "scone": 1, "gramine": 2, "tdx": 3, "gpu": bitGPU}
 
-// tags reads the tags of the request and of the app's order, and tells whether an enclave is needed.
+// tags reads the tags of the request and of the app's order, and tells whether they ask for an enclave.
 func (l *loader) tags(conf, requested, offered block) (tee bool) {
 	all := new(big.Int)
 	var at contract.At
@@ -174,8 +181,8 @@ func (l *loader) tags(conf, requested, offered block) (tee bool) {
 		framework = "TEE"
 	}
 	if l.standard {
-		l.note("run without its %s enclave, as asked for", framework)
-		return false
+		l.note("run without its %s enclave, as asked for: nothing is attested, encrypted or signed", framework)
+		return true
 	}
 	l.add(ruleEnclave, at, `ask for the variant "standard" to run it without its enclave`,
 		"this app needs a %s enclave; Longshore can check signatures but cannot run enclaves", framework)
@@ -266,12 +273,23 @@ func (l *loader) params(conf, requested block, tee bool) params {
 		l.add(ruleParams, n.Pos(), `write {"iexec_args": "…"} with known keys only: `+strings.Join(paramKeys, ", "),
 			"%s as a whole is taken for arguments, as workers do: %s", b.name("params"), why)
 	}
-	l.checkParams(n.Pos(), p, tee)
+	l.checkParams(n, p, tee)
 	return p
 }
 
 // checkParams holds the rules of the CLI for the values.
-func (l *loader) checkParams(at contract.At, p params, tee bool) {
+func (l *loader) checkParams(n *contract.Node, p params, tee bool) {
+	at := n.Pos()
+	if plain := n.Is(contract.NodeString) && p.Args == n.Text && p.Args != ""; plain && l.plan.Generation == generationV5 {
+		l.add(ruleStorage, at, `write {"iexec_args": "…", "iexec_result_storage_provider": "ipfs"}`, "params as plain text names no storage: workers of v9 upload the result and then report RESULT_LINK_MISSING")
+	}
+	if p.BulkCID != "" {
+		l.plan.Bulk = true
+		l.add(ruleBulk, at, "give one dataset with -i dataset=@FILE", "bulk_cid is fetched in enclaves only: the app finds IEXEC_BULK_SLICE_SIZE=0 here, as for a bulk that cannot be read")
+	}
+	if p.Provider == "dropbox" && tee {
+		l.note("Dropbox is not offered here: the result stays on this machine")
+	}
 	if p.Encryption && !tee {
 		l.add(ruleEncryption, at, "remove iexec_result_encryption", "result encryption needs a TEE task (TASK_DESCRIPTION_INVALID)")
 	}
@@ -370,7 +388,7 @@ func (l *loader) laterInputs(urls []string) []task.Parameter {
 		l.plan.Inputs = append(l.plan.Inputs, in)
 		places = append(places, fmt.Sprintf("%s from %s", path.Join(folderIn, in.Name), in.URL))
 	}
-	file := task.Type{Kind: task.FileKind}
+	file := task.Type{Kind: task.FileKind, URLs: true}
 	list := task.Parameter{Name: paramInputs, Aliases: []string{"iexec_input_files"}, Direction: task.Input, Optional: true, Title: "input files",
 		Description: "Files placed in /iexec_in; none is unpacked.", Type: task.Type{Kind: task.Array, Item: &file}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
 	first := task.Parameter{Name: paramInput, Aliases: []string{"input", "input_file", "input_files[0]"}, Direction: task.Input, Optional: true, Title: "input file",
@@ -396,8 +414,15 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 			l.plan.Dataset.Address = l.root.Get("order").Get("requestorder").Get("dataset").Str()
 		}
 	}
-	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named, Title: "dataset",
-		Description: "The dataset's file, placed in /iexec_in.", Type: task.Type{Kind: task.FileKind}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
+	if _, ok := laterURL(l.plan.Dataset.URL); ok && named {
+		l.plan.Dataset.Fetch = true
+		l.note("dataset: fetched from %s, unless one is given", l.plan.Dataset.URL)
+	}
+	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named || l.plan.Dataset.Fetch, Title: "dataset",
+		Description: "The dataset's file, placed in /iexec_in.", Type: task.Type{Kind: task.FileKind, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
+	if named && !l.plan.Dataset.Fetch {
+		l.add(ruleDatasetAddress, l.root.Pos(), "give the file with -i dataset=@FILE", "the request names the dataset %s, and the manifest no address that its file could be fetched from", l.plan.Dataset.Address)
+	}
 	if l.plan.Dataset.URL != "" {
 		p.Description += " The manifest names " + l.plan.Dataset.URL + "."
 	}
@@ -405,6 +430,27 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 		l.add(ruleDatasetUnused, b.node.Pos(), "", "the dataset of this manifest takes part in a run only when it is given: -i dataset=@FILE")
 	}
 	return p
+}
+
+// secrets are the requester's secrets that an enclave app asks for, each an input of the secret's name. On the platform a
+// secret that is missing is silently absent; here it is required.
+func (l *loader) secrets(p params, tee bool) []task.Parameter {
+	if !tee || len(p.Secrets) == 0 {
+		return nil
+	}
+	l.plan.Secrets = map[string]string{}
+	var list []task.Parameter
+	for _, number := range slices.Sorted(maps.Keys(p.Secrets)) {
+		name := p.Secrets[number]
+		if name == "" || l.task.Parameter(task.Input, name) != nil || slices.ContainsFunc(list, func(o task.Parameter) bool { return o.Name == name }) {
+			name = "secret_" + number
+		}
+		l.plan.Secrets[number] = name
+		list = append(list, task.Parameter{Name: name, Aliases: []string{"secret_" + number}, Direction: task.Input, Title: "secret " + number,
+			Description: "The requester's secret " + p.Secrets[number] + ".", Type: task.Type{Kind: task.String, Verbatim: true},
+			Place: task.Place{Kind: task.PlaceEnv, Name: "IEXEC_REQUESTER_SECRET_" + number}})
+	}
+	return list
 }
 
 // botParameters are the positions within a bag of tasks.

@@ -16,6 +16,7 @@ type params struct {
 	Encryption bool
 	Provider   string
 	Proxy      string
+	BulkCID    string
 }
 
 // The keys that a worker knows (iExec reference, section 2.6). Any other key turns the whole text into arguments.
@@ -87,17 +88,27 @@ func paramsOf(n *contract.Node, manifest bool) (p params, why string) {
 		}
 		p.Secrets = map[string]string{}
 		for _, m := range v.Members {
+			if m.Value.Is(contract.NodeObject) || m.Value.Is(contract.NodeList) {
+				return params{}, wrong("iexec_secrets", "an object of names")
+			}
 			p.Secrets[m.Key] = m.Value.Text
 		}
 	}
 	if v := n.Get("iexec_result_encryption"); !v.IsNull() {
-		b, ok := v.Bool()
-		if !ok {
+		switch strings.ToLower(v.Text) {
+		case "true":
+			p.Encryption = true
+		case "false":
+		default:
 			return params{}, wrong("iexec_result_encryption", "true or false")
 		}
-		p.Encryption = b
 	}
-	p.Provider, p.Proxy = n.Get("iexec_result_storage_provider").Str(), n.Get("iexec_result_storage_proxy").Str()
+	for _, key := range []string{"iexec_result_storage_provider", "iexec_result_storage_proxy", "bulk_cid"} {
+		if v := n.Get(key); v.Is(contract.NodeObject) || v.Is(contract.NodeList) {
+			return params{}, wrong(key, "a text")
+		}
+	}
+	p.Provider, p.Proxy, p.BulkCID = n.Get("iexec_result_storage_provider").Str(), n.Get("iexec_result_storage_proxy").Str(), n.Get("bulk_cid").Str()
 	return p, ""
 }
 

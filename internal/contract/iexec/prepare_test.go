@@ -279,6 +279,58 @@ func TestPrepareLaterInputs(t *testing.T) {
 	}
 }
 
+// Inputs may be given by their address, which then names them.
+func TestPrepareAddresses(t *testing.T) {
+	sum := sha256.Sum256([]byte("https://c.example/z.csv?v=1"))
+	tk := mustLoad(t, v5(`{"iexec_input_files":["http://a.example/x.csv"]}`))
+	x := prepare(t, tk, bind(t, tk, map[string]string{"in": "https://c.example/z.csv?v=1", "dataset": "https://c.example/set.bin"}))
+	if d := cmp.Diff([]string{"z.csv", "0x" + hex.EncodeToString(sum[:]), "set.bin"}, stagedNames(x)); d != "" || x.Mounts[0].Files[0].URL != "https://c.example/z.csv?v=1" {
+		t.Error(d)
+	}
+	x = prepare(t, tk, bind(t, tk, map[string]string{"input_files": `["https://c.example/one", "https://c.example/two"]`}))
+	if env := environment(x); env["IEXEC_INPUT_FILE_NAME_2"] != "two" || env["IEXEC_INPUT_FILES_NUMBER"] != "2" {
+		t.Errorf("%v", env)
+	}
+	tk = mustLoad(t, v2("", ""))
+	x = prepare(t, tk, bind(t, tk, map[string]string{"in": "https://c.example/in.zip?raw=true"}))
+	if f := x.Mounts[0].Files[0]; f.Path != "in.zip" || !f.UnpackZip || f.URL == "" {
+		t.Errorf("%+v", f)
+	}
+	if _, err := iexec.New().Prepare(tk, task.ImageFacts{}, bind(t, tk, map[string]string{"in": "https://c.example/"})); err == nil {
+		t.Error("an address without a file name is taken")
+	}
+	for _, wrong := range []string{"words", "ftp://c.example/x", "http://", "file:///etc/passwd"} {
+		if _, err := task.Bind(tk, task.Request{Inputs: map[string]task.Given{"in": task.GivenText(wrong)}}); err == nil {
+			t.Errorf("%q is taken for an address", wrong)
+		}
+	}
+}
+
+// An enclave app that is run without its enclave gets the secrets that it asks for, and none may be missing.
+func TestPrepareSecrets(t *testing.T) {
+	src := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"tag":["tee","scone"],
+"params":{"iexec_secrets":{"1":"token","3":"args"},"iexec_result_encryption":true,"bulk_cid":"bafy"}}}`}.source(t)
+	if _, findings := iexec.New().Load(src, contract.Options{}); !task.HasErrors(findings) {
+		t.Error("enclaves cannot be run")
+	}
+	tk, findings := iexec.New().Load(src, contract.Options{Variant: "standard"})
+	if task.HasErrors(findings) {
+		t.Fatal(findings)
+	}
+	if _, err := task.Bind(tk, task.Request{}); err == nil || !strings.Contains(err.Error(), "token") {
+		t.Errorf("%v", err)
+	}
+	v := bind(t, tk, map[string]string{"token": "abc", "secret_3": " 7 "})
+	v.Env = []task.EnvVar{{Name: "IEXEC_APP_DEVELOPER_SECRET", Value: "dev"}}
+	env := environment(prepare(t, tk, v))
+	for name, want := range map[string]string{"IEXEC_REQUESTER_SECRET_1": "abc", "IEXEC_REQUESTER_SECRET_3": " 7 ",
+		"IEXEC_APP_DEVELOPER_SECRET": "dev", "IEXEC_APP_DEVELOPER_SECRET_1": "dev", "IEXEC_BULK_SLICE_SIZE": "0"} {
+		if env[name] != want {
+			t.Errorf("%s is %q, want %q", name, env[name], want)
+		}
+	}
+}
+
 func TestPrepareDataset(t *testing.T) {
 	file := write(t, "local.bin", "data")
 	sum := sha256.Sum256([]byte("data"))
@@ -287,10 +339,15 @@ func TestPrepareDataset(t *testing.T) {
 "order":{"requestorder":{"dataset":"0x2Ad5773db1a705DB568fAd403cd247fee4808Fb8","category":"1"}}}`}
 	}
 	tk := mustLoad(t, manifest("0x"+hex.EncodeToString(sum[:])))
-	if _, err := task.Bind(tk, task.Request{}); err == nil {
-		t.Error("the request's dataset may be left out")
+	x := prepare(t, tk, bind(t, tk, nil))
+	if f := x.Mounts[0].Files[0]; f.URL != "https://example.com/d/set.bin" || f.SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("%+v", f)
 	}
-	x := prepare(t, tk, bind(t, tk, map[string]string{"dataset": "@" + file}))
+	unknown := mustLoad(t, files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"dataset":"0x2Ad5773db1a705DB568fAd403cd247fee4808Fb8"}}`})
+	if _, err := task.Bind(unknown, task.Request{}); err == nil {
+		t.Error("a dataset whose file nobody knows may be left out")
+	}
+	x = prepare(t, tk, bind(t, tk, map[string]string{"dataset": "@" + file}))
 	if d := cmp.Diff([]string{"set.bin", "my set", "0x2Ad5773db1a705DB568fAd403cd247fee4808Fb8"}, stagedNames(x)); d != "" {
 		t.Error(d)
 	}

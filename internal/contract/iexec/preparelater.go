@@ -1,17 +1,17 @@
 package iexec
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/crypto/sha3"
 
 	"longshore/internal/task"
 )
@@ -55,6 +55,7 @@ func prepareLater(x *task.Execution, p plan, t *task.Task, v task.Values) error 
 	}
 	x.Mounts = []task.Mount{in, {Name: mountOut, Target: folderOut, Links: task.LinksKeptInside}}
 	x.Process.Env = append(laterEnv(p, t, v, names, dataset), v.Env...)
+	x.Process.Env = append(x.Process.Env, enclaveEnv(p, v)...)
 	x.Notes = append(x.Notes, fmt.Sprintf("mounts: %s with %d input files, %s", folderIn, len(inputs), folderOut))
 	return nil
 }
@@ -62,11 +63,12 @@ func prepareLater(x *task.Execution, p plan, t *task.Task, v task.Values) error 
 // laterInputs are the caller's files in the places of the manifest's URLs, and the URLs that were not replaced.
 func laterInputs(p plan, v task.Values) ([]stagedInput, error) {
 	given := v.Inputs[paramInputs].Items
-	first := v.Inputs[paramInput].Path
-	if first == "" && v.Body != nil {
-		first = v.Body.Path
+	first := v.Inputs[paramInput]
+	if v.Body != nil {
+		first.Path = cmp.Or(first.Path, v.Body.Path)
 	}
-	if v.Given[paramInputs] && first != "" {
+	named := first.Path != "" || first.Text != ""
+	if v.Given[paramInputs] && named {
 		return nil, task.Errorf(task.ReasonInput, "both %s and %s are given", paramInput, paramInputs).WithHint("give all files with %s", paramInputs)
 	}
 	var inputs []stagedInput
@@ -74,28 +76,36 @@ func laterInputs(p plan, v task.Values) ([]stagedInput, error) {
 		s := stagedInput{file: task.File{URL: r.URL}, base: r.Name, hash: hashName(r.URL)}
 		switch {
 		case i < len(given):
-			s.file = task.File{Source: given[i].Path}
-		case i == 0 && first != "":
-			s.file = task.File{Source: first}
+			s = s.by(given[i])
+		case i == 0 && named:
+			s = s.by(first)
 		case v.Given[paramInputs]:
 			continue // a shorter list replaces the longer one
 		}
 		inputs = append(inputs, s)
 	}
-	local := func(f task.File, name string) {
-		inputs = append(inputs, stagedInput{file: f, base: name})
-	}
 	for _, g := range given[min(len(p.Inputs), len(given)):] {
-		local(task.File{Source: g.Path}, filepath.Base(g.Path))
+		inputs = append(inputs, stagedInput{base: filepath.Base(g.Path)}.by(g))
 	}
 	switch {
 	case len(p.Inputs) > 0:
-	case first != "":
-		local(task.File{Source: first}, filepath.Base(first))
+	case named:
+		inputs = append(inputs, stagedInput{base: filepath.Base(first.Path)}.by(first))
 	case v.Body != nil:
-		local(task.File{Text: v.Body.Text}, "input")
+		inputs = append(inputs, stagedInput{file: task.File{Text: v.Body.Text}, base: "input"})
 	}
 	return inputs, nil
+}
+
+// by is the input with what the caller gave in its place: a file keeps the names of the address it stands in for, another
+// address has its own.
+func (s stagedInput) by(given task.Value) stagedInput {
+	if given.Path != "" {
+		s.file = task.File{Source: given.Path}
+		return s
+	}
+	r, _ := laterURL(given.Text)
+	return stagedInput{file: task.File{URL: given.Text}, base: r.Name, hash: hashName(given.Text)}
 }
 
 // inputNames chooses the name that IEXEC_INPUT_FILE_NAME_n gives each file: its base name, or the hash form where that was
@@ -128,24 +138,36 @@ type stagedDataset struct {
 }
 
 func laterDataset(p plan, v task.Values) (stagedDataset, error) {
-	given := v.Inputs[paramDataset].Path
-	if given == "" {
-		return stagedDataset{}, nil
+	file := task.File{Source: v.Inputs[paramDataset].Path, URL: v.Inputs[paramDataset].Text}
+	if file.Source == "" && file.URL == "" && p.Dataset.Fetch {
+		file.URL = p.Dataset.URL
 	}
-	if p.Dataset.Checksum != "" {
+	given := file.Source
+	switch {
+	case given == "" && file.URL == "":
+		return stagedDataset{}, nil
+	case given == "":
+		file.SHA256 = strings.TrimPrefix(p.Dataset.Checksum, "0x")
+	case p.Dataset.Checksum != "":
 		sum, err := sha256File(given)
 		if err != nil {
 			return stagedDataset{}, task.Errorf(task.ReasonInput, "the dataset cannot be read: %w", err)
 		}
 		if sum != p.Dataset.Checksum {
-			return stagedDataset{}, task.Errorf(task.ReasonInput, "the dataset's sha256 is %s, the manifest's dataset.checksum is %s (DATASET_FILE_BAD_CHECKSUM)", sum, p.Dataset.Checksum)
+			what := fmt.Sprintf("the dataset's sha256 is %s, the manifest's dataset.checksum is %s (%s)", sum, p.Dataset.Checksum, causeDatasetChecksum)
+			return stagedDataset{}, &task.Error{Code: task.ReasonInput, Message: what, Findings: []task.Finding{{Rule: ruleDatasetChecksum, Severity: task.SeverityError, What: what}}}
 		}
 	}
 	name := filepath.Base(given)
-	if r, ok := laterURL(p.Dataset.URL); ok && r.Name != "" {
-		name = r.Name
+	for _, address := range []string{p.Dataset.URL, file.URL} {
+		if r, ok := laterURL(address); ok && r.Name != "" {
+			name = r.Name
+		}
 	}
-	d := stagedDataset{file: task.File{Source: given}, names: []string{name}}
+	if given == "" && name == "." {
+		name = "dataset"
+	}
+	d := stagedDataset{file: file, names: []string{name}}
 	for _, n := range []string{p.Dataset.Name, p.Dataset.Address} {
 		if n != "" && len(n) < 256 && n != "." && n != ".." && !strings.ContainsAny(n, "/\x00") {
 			d.names = append(d.names, n)
@@ -190,6 +212,9 @@ func laterEnv(p plan, t *task.Task, v task.Values, names []string, d stagedDatas
 	}
 	count := fmt.Sprint(len(names))
 	var env []task.EnvVar
+	if p.Enclave && p.Generation == generationV3 { // releases 3.0 name them so, in enclaves only
+		env = append(env, task.EnvVar{Name: "TASKID", Value: "0x" + hex.EncodeToString(taskID)}, task.EnvVar{Name: "WORKER", Value: zeroAddress})
+	}
 	for _, e := range [][2]string{
 		{"IEXEC_TASK_ID", "0x" + hex.EncodeToString(taskID)},
 		{"IEXEC_DEAL_ID", "0x" + hex.EncodeToString(deal)},
@@ -214,6 +239,29 @@ func laterEnv(p plan, t *task.Task, v task.Values, names []string, d stagedDatas
 	return env
 }
 
+// enclaveEnv are the variables that apps get in enclaves only: the secrets that the caller gave, and for v3 the worker's.
+func enclaveEnv(p plan, v task.Values) []task.EnvVar {
+	var env []task.EnvVar
+	for _, number := range slices.Sorted(maps.Keys(p.Secrets)) {
+		env = append(env, task.EnvVar{Name: "IEXEC_REQUESTER_SECRET_" + number, Value: v.Inputs[p.Secrets[number]].Text})
+	}
+	const developer = "IEXEC_APP_DEVELOPER_SECRET"
+	given := map[string]string{}
+	for _, e := range v.Env {
+		given[e.Name] = e.Value
+	}
+	// Both names of the app's one secret have the same value.
+	for name, other := range map[string]string{developer: developer + "_1", developer + "_1": developer} {
+		if value, ok := given[name]; ok && given[other] == "" {
+			env = append(env, task.EnvVar{Name: other, Value: value})
+		}
+	}
+	if p.Bulk {
+		env = append(env, task.EnvVar{Name: "IEXEC_BULK_SLICE_SIZE", Value: "0"})
+	}
+	return env
+}
+
 // taskIDOf is keccak256 of the deal and the task's index as 32 bytes (iExec reference, section 8.4).
 func taskIDOf(deal []byte, index string) []byte {
 	n, ok := new(big.Int).SetString(index, 10)
@@ -221,13 +269,4 @@ func taskIDOf(deal []byte, index string) []byte {
 		n = new(big.Int)
 	}
 	return keccak256(deal, n.FillBytes(make([]byte, 32)))
-}
-
-// keccak256 is the legacy Keccak-256 of the joined parts, which is not SHA3-256.
-func keccak256(parts ...[]byte) []byte {
-	h := sha3.NewLegacyKeccak256()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return h.Sum(nil)
 }

@@ -2,6 +2,7 @@ package iexec
 
 import (
 	"archive/zip"
+	"cmp"
 	"fmt"
 	"net/url"
 	"os"
@@ -24,8 +25,11 @@ func prepareLegacy(x *task.Execution, p plan, img task.ImageFacts, v task.Values
 	if note != "" {
 		x.Notes = append(x.Notes, note)
 	}
-	if d := v.Inputs[paramDataset].Path; d != "" {
-		f := task.File{Path: filepath.Base(d), Source: d}
+	if d := v.Inputs[paramDataset]; d.Path != "" || d.Text != "" {
+		f := task.File{Path: filepath.Base(d.Path), Source: d.Path, URL: d.Text}
+		if r, ok := laterURL(d.Text); ok {
+			f.Path = cmp.Or(r.Name, "dataset")
+		}
 		if slices.ContainsFunc(files, func(o task.File) bool { return o.Path == f.Path }) {
 			return task.Errorf(task.ReasonInput, "the input and the dataset are both named %s in %s", f.Path, folderV2)
 		}
@@ -77,6 +81,13 @@ func legacyEnv(x *task.Execution, p plan, v task.Values) []task.EnvVar {
 // legacyInput stages the one input: what the caller gave under the file name that the manifest's URL has, else the URL.
 func legacyInput(p plan, v task.Values) (files []task.File, note string, err error) {
 	given, name := v.Inputs[paramInput].Path, ""
+	if address := v.Inputs[paramInput].Text; address != "" {
+		r, ok := laterURL(address)
+		if !ok || r.Name == "" {
+			return nil, "", task.Errorf(task.ReasonInput, "the input %q has no file name", shorten(address)).WithHint("give the URL of one file")
+		}
+		p.Inputs = []remote{r}
+	}
 	if len(p.Inputs) > 0 {
 		name = p.Inputs[0].Name
 	}

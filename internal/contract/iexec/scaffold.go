@@ -1,6 +1,7 @@
 package iexec
 
 import (
+	"embed"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -24,62 +25,33 @@ func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example,
 	default:
 		e.Skip = fmt.Sprintf("%s is not fetched for tests: put a file named %s beside the manifest", p.Inputs[0].URL, p.Inputs[0].Name)
 	}
-	if d := t.Parameter(task.Input, paramDataset); d != nil && !d.Optional {
+	if d := t.Parameter(task.Input, paramDataset); d != nil && (!d.Optional || p.Dataset.Fetch) {
 		e.Skip = "the request names a dataset, which is not here"
+	}
+	if len(p.Secrets) > 0 {
+		e.Skip = "the request asks for secrets, which are not here"
 	}
 	return []contract.Example{e}, nil
 }
 
+// scaffold holds packages to start from, see contract.ScaffoldFiles.
+//
+//go:embed all:scaffold
+var scaffold embed.FS
+
+// Languages lists what Scaffold can write.
+func (Contract) Languages() []string { return []string{"shell", "python", "go"} }
+
 // Scaffold writes a dapp of today's generation: it reads the input files, and declares its result deterministic.
-func (Contract) Scaffold(name, lang string) (map[string]string, error) {
+func (c Contract) Scaffold(name, lang string) (map[string]string, error) {
+	if lang == "" {
+		lang = c.Languages()[0]
+	}
 	image := imageWord(name)
 	if image == "" {
 		return nil, task.Errorf(task.CodeUsage, "%q makes no image name: use letters and digits", name)
 	}
-	return map[string]string{
-		"iexec.json": fmt.Sprintf(`{
-  "app": {
-    "owner": "0x0000000000000000000000000000000000000000",
-    "name": %q,
-    "type": "DOCKER",
-    "multiaddr": "docker.io/your-name/%s:1.0.0"
-  },
-  "buyConf": {
-    "params": {
-      "iexec_args": "World",
-      "iexec_input_files": []
-    }
-  }
-}
-`, image, image),
-		"Dockerfile": `# Longshore builds this file and runs the image under the name in iexec.json (app.multiaddr).
-FROM busybox
-COPY app.sh /app.sh
-# The ENTRYPOINT is kept by iExec workers; the request's iexec_args become its arguments.
-ENTRYPOINT ["/bin/sh", "/app.sh"]
-`,
-		"app.sh": `#!/bin/sh
-# Arguments: the words of iexec_args.
-# $IEXEC_IN   folder with the input files, IEXEC_INPUT_FILE_NAME_1 to IEXEC_INPUT_FILE_NAME_$IEXEC_INPUT_FILES_NUMBER
-# $IEXEC_OUT  folder for the result; names of files have at most 31 characters
-set -eu
-
-{
-  echo "Hello, ${1:-World}!"
-  i=1
-  while [ "$i" -le "$IEXEC_INPUT_FILES_NUMBER" ]; do
-    eval "name=\$IEXEC_INPUT_FILE_NAME_$i"
-    echo "$name has $(wc -c < "$IEXEC_IN/$name" | tr -d ' ') bytes"
-    i=$((i + 1))
-  done
-} > "$IEXEC_OUT/result.txt"
-cat "$IEXEC_OUT/result.txt"
-
-# Workers compare the digest of this file. It must be the same on every machine: no times, no random numbers.
-echo '{"deterministic-output-path": "/iexec_out/result.txt"}' > "$IEXEC_OUT/computed.json"
-`,
-		".dockerignore": "*\n!app.sh\n",
-	}, nil
+	return contract.ScaffoldFiles(scaffold, lang, "{{name}}", image)
 }
 
 // imageWord is name as a part of an image reference.
@@ -94,6 +66,3 @@ func imageWord(name string) string {
 	}
 	return strings.Trim(b.String(), "-")
 }
-
-// Languages lists what Scaffold can write.
-func (Contract) Languages() []string { return []string{"shell"} }

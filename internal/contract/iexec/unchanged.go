@@ -97,7 +97,7 @@ func (c *collector) compareStaged(f task.File, check func(string, int64, func() 
 
 // equal compares a file of the folder with another content of the same size.
 func (c *collector) equal(name string, open func() (io.ReadCloser, error)) (bool, error) {
-	a, err := c.root.Open(name)
+	a, err := c.files.Open(name)
 	if err != nil {
 		return false, err
 	}

@@ -33,7 +33,7 @@ func (r *reader) channels(n *contract.Node, path, key string) []channel {
 
 func (r *reader) channel(n *contract.Node, at string, output bool) channel {
 	r.fields(n, "a channel", channelFields)
-	c := channel{at: n.Pos(), Name: r.text(n, at, "name"), Description: r.optionalText(n, at, "description")}
+	c := channel{At: n.Pos(), Name: r.text(n, at, "name"), Description: r.optionalText(n, at, "description")}
 	if n.Get("description").IsNull() {
 		f := r.Add(task.SeverityNote, ruleChannelDescription, n.Pos(), "The seed asks for a description; say how the data is laid out.")
 		f.Mend = "add \"description\""
@@ -99,7 +99,7 @@ func (r *reader) checkChannels(t template) {
 		r.checkTwice(c, t.Outputs[:i])
 		for _, in := range t.Inputs {
 			if in.Name == c.Name && c.Name != "" {
-				r.Warn(ruleChannelShared, c.at, "give them different names", "Kaapana's Kubernetes runner makes two volumes `vol-%s`, which the API server refuses.", c.Name)
+				r.Warn(ruleChannelShared, c.At, "give them different names", "Kaapana's Kubernetes runner makes two volumes `vol-%s`, which the API server refuses.", c.Name)
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func (r *reader) checkChannels(t template) {
 func (r *reader) checkTwice(c channel, earlier []channel) {
 	for _, e := range earlier {
 		if e.Name == c.Name && c.Name != "" {
-			r.Error(ruleChannelTwice, c.at, "give each channel its own name", "Channel `%s` is declared twice; nothing can be bound to it unambiguously.", c.Name)
+			r.Error(ruleChannelTwice, c.At, "give each channel its own name", "Channel `%s` is declared twice; nothing can be bound to it unambiguously.", c.Name)
 			return
 		}
 	}
@@ -124,11 +124,11 @@ func (r *reader) checkPaths(a, b channel) {
 	switch {
 	case a.Path == "" || b.Path == "":
 	case a.Path == b.Path:
-		r.Error(rulePathTwice, b.at, "give each channel a path of its own", "`%s` and `%s` are both mounted at `%s`; Kaapana drops the second.", a.Name, b.Name, b.Path)
+		r.Error(rulePathTwice, b.At, "give each channel a path of its own", "`%s` and `%s` are both mounted at `%s`; Kaapana drops the second.", a.Name, b.Name, b.Path)
 	case inside(b.Path, a.Path):
-		r.Warn(rulePathNested, b.at, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", b.Path, a.Path)
+		r.Warn(rulePathNested, b.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", b.Path, a.Path)
 	case inside(a.Path, b.Path):
-		r.Warn(rulePathNested, b.at, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", a.Path, b.Path)
+		r.Warn(rulePathNested, b.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", a.Path, b.Path)
 	}
 }
 

@@ -20,13 +20,35 @@ const (
 
 // Collect returns every output channel as a folder. An empty one is a warning: nothing in the format forbids it.
 func (Contract) Collect(t *task.Task, x *task.Execution, l task.Leftovers) (task.Collected, error) {
-	c := task.Collected{Outputs: map[string]task.Value{}}
 	var was left
 	if len(x.Detail) > 0 {
 		if err := json.Unmarshal(x.Detail, &was); err != nil {
-			return c, fmt.Errorf("the stored execution of %s cannot be read: %w", t.Name, err)
+			return task.Collected{}, fmt.Errorf("the stored execution of %s cannot be read: %w", t.Name, err)
 		}
 	}
+	var c task.Collected
+	var err error
+	if was.Legacy != nil {
+		c, err = collectLegacy(l, was.Legacy)
+	} else {
+		c, err = collectChannels(t, x, l, was)
+	}
+	if err != nil {
+		return c, err
+	}
+	compareMemory(&c, was, x, l)
+	switch {
+	case l.Exit.OOM && x.Resources.Memory > 0:
+		c.Failure = &task.Failure{Reason: task.ReasonOOM, Message: outOfMemory(x.Resources.Memory, l.Usage.PeakMemory, was.Limit)}
+	case skipped(l.Exit):
+		c.Notes = append(c.Notes, "skipped: true (Kaapana reads 126 as skipped)")
+		c.Failure = &task.Failure{Reason: task.ReasonExit, Message: "the container exited with code 126, which Kaapana reads as skipped"}
+	}
+	return c, nil
+}
+
+func collectChannels(t *task.Task, x *task.Execution, l task.Leftovers, was left) (task.Collected, error) {
+	c := task.Collected{Outputs: map[string]task.Value{}}
 	inner := mountPoints(x)
 	for _, p := range t.Outputs() {
 		mount := was.Outputs[p.Name]
@@ -46,13 +68,6 @@ func (Contract) Collect(t *task.Task, x *task.Execution, l task.Leftovers) (task
 			c.Warnings = append(c.Warnings, fmt.Sprintf("the output %s is empty", p.Name))
 		}
 	}
-	switch {
-	case l.Exit.OOM && x.Resources.Memory > 0:
-		c.Failure = &task.Failure{Reason: task.ReasonOOM, Message: outOfMemory(x.Resources.Memory, was.Limit)}
-	case skipped(l.Exit):
-		c.Notes = append(c.Notes, "skipped: true (Kaapana reads 126 as skipped)")
-		c.Failure = &task.Failure{Reason: task.ReasonExit, Message: "the container exited with code 126, which Kaapana reads as skipped"}
-	}
 	return c, nil
 }
 
@@ -70,16 +85,6 @@ func mountPoints(x *task.Execution) map[string][]string {
 }
 
 func skipped(e task.Exit) bool { return e.Code == skipCode && e.Signal == 0 && !e.OOM }
-
-// outOfMemory says which limit was reached, where it came from, and what Kaapana's Kubernetes runner, which multiplies
-// every limit by 1.1, would have allowed (Kaapana reference, 2.5.4).
-func outOfMemory(limit task.Bytes, source string) string {
-	if source != "" {
-		source = ", from " + source
-	}
-	return fmt.Sprintf("the container ran out of memory: its limit is %s%s; Kaapana's Kubernetes runner would have allowed ten per cent more, %s",
-		limit, source, exact(limit+limit/10))
-}
 
 // found is what lies in an output channel. Data is laid out as one sub-folder per item, by convention.
 type found struct {

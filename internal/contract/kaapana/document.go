@@ -2,9 +2,11 @@ package kaapana
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"longshore/internal/contract"
 	"longshore/internal/task"
@@ -28,6 +30,8 @@ type template struct {
 	// Command replaces the image's own process when it has words.
 	Command   []string       `json:"command,omitempty"`
 	Resources task.Resources `json:"resources"`
+	// Declared is resources as the document has them, nil when it has none.
+	Declared json.RawMessage `json:"declared,omitempty"`
 }
 
 // channel is one folder of the container that data comes in or goes out by.
@@ -37,8 +41,8 @@ type channel struct {
 	Path        string     `json:"path"`
 	Description string     `json:"description,omitempty"`
 	Rule        *scaleRule `json:"rule,omitempty"`
-	// at is where the channel stands in the document.
-	at contract.At
+	// At is where the channel stands in the document.
+	At contract.At `json:"at,omitzero"`
 }
 
 // variable is one environment variable of a template.
@@ -58,12 +62,24 @@ type reader struct {
 	contract.Report
 	// dialects are the older ways of writing that were met, in order of appearance.
 	dialects []string
+	// own tells that the document is the caller's own, on the caller's machine.
+	own bool
+	// compat is the runner whose reading is taken.
+	compat string
 }
 
-// parse reads the JSON text of a document; nil when there is nothing to read further.
+// parse reads the JSON text of a document; nil when there is nothing to read further, as when it could not be rendered.
 func (r *reader) parse(data []byte) *contract.Node {
+	if data == nil {
+		return nil
+	}
 	if bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
 		r.Warn(ruleBOM, contract.At{Line: 1, Column: 1}, "save the file as UTF-8 without it", "The file starts with a byte-order mark; Kaapana's CLI refuses it.")
+	}
+	if i := invalidUTF8(data); i >= 0 {
+		at := contract.At{Line: 1 + bytes.Count(data[:i], []byte("\n")), Column: i - bytes.LastIndexByte(data[:i], '\n')}
+		r.Error(ruleSyntax, at, "save the file as UTF-8", "not valid JSON: the byte 0x%02x is no UTF-8", data[i])
+		return nil
 	}
 	n, err := contract.ParseJSON(data)
 	if err != nil {
@@ -78,6 +94,18 @@ func (r *reader) parse(data []byte) *contract.Node {
 		return nil
 	}
 	return n
+}
+
+// invalidUTF8 is where text stops being UTF-8, or -1.
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		c, size := utf8.DecodeRune(data[i:])
+		if c == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
 }
 
 // dialect notes, once per element, that an older way of writing was met.
@@ -170,6 +198,9 @@ func (r *reader) template(n *contract.Node, path string, flat bool) template {
 	t.Env = r.env(n, path)
 	t.Command = r.command(n, path)
 	t.Resources = r.resources(n.Get("resources"), member(path, "resources"))
+	if res := n.Get("resources"); res.Is(contract.NodeObject) {
+		t.Declared = res.JSON()
+	}
 	r.checkChannels(t)
 	return t
 }

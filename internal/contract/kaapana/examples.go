@@ -18,8 +18,9 @@ const tasksFolder = "tasks"
 // Examples are the tasks/*.json of the folder, in name order, a task that reads another's output folder after that one. The
 // image is the one just built, and paths are looked up in the package, never elsewhere on the machine.
 func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example, error) {
-	if src.FS == nil || src.Dir == "" {
-		return nil, nil
+	d, err := detailOf(t)
+	if err != nil || d.Legacy || src.FS == nil || src.Dir == "" {
+		return nil, err
 	}
 	names, err := fs.Glob(src.FS, tasksFolder+"/*.json")
 	if err != nil {
@@ -132,7 +133,7 @@ func (e exampleTask) example(src contract.Source, tasks []exampleTask) (contract
 	seen := map[string]bool{}
 	for _, s := range e.Env {
 		if !seen[s.Name] {
-			ex.Request.Env = append(ex.Request.Env, task.EnvVar(s))
+			ex.Request.Env = append(ex.Request.Env, task.EnvVar{Name: s.Name, Value: s.Value})
 		}
 		seen[s.Name] = true
 	}

@@ -1,5 +1,9 @@
 package kaapana
 
+import (
+	"strings"
+)
+
 // Measure is measure, for tests.
 func Measure(base, mode, dir, glob, regex string) (bytes int64, outside []string, err error) {
 	s, err := measure(base, &scaleRule{Coefficient: "1", Exponent: 1, Type: scaleLimit, Mode: mode, Dir: dir, Glob: glob, Regex: regex})
@@ -9,6 +13,7 @@ func Measure(base, mode, dir, glob, regex string) (bytes int64, outside []string
 // MatchName, CompileRegex and Render are the parsers that fuzzing and vectors reach directly.
 var (
 	MatchName    = matchName
+	PythonStr    = pythonStr
 	CompileRegex = compileRegex
 	ParseGlob    = parseGlob
 )
@@ -16,7 +21,10 @@ var (
 // Render renders a document with the given variables.
 func Render(text string, env map[string]string) (string, []string) {
 	r := &reader{}
-	out := r.render([]byte(text), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	out := r.render([]byte(text), func(name string) (string, bool) {
+		v, ok := env[strings.TrimPrefix(name, "env.")]
+		return v, ok
+	})
 	var rules []string
 	for _, f := range r.Findings {
 		rules = append(rules, f.Rule)
@@ -31,4 +39,10 @@ func Requirement(coefficient string, exponent int, size int64) (string, error) {
 		return "", err
 	}
 	return n.String(), nil
+}
+
+// KubernetesText is a number of bytes as Kaapana formats it.
+func KubernetesText(bytes float64) string {
+	text, unit := kubernetesText(bytes)
+	return text + memoryUnits[unit]
 }

@@ -17,7 +17,11 @@ import (
 	"longshore/internal/task"
 )
 
-const dockerfile = "Dockerfile"
+const (
+	dockerfile = "Dockerfile"
+	// localOnly starts the names of Kaapana's own base images.
+	localOnly = "local-only/"
+)
 
 // label finds the lines that Kaapana's own build tools read.
 var label = regexp.MustCompile(`(?m)^LABEL (IMAGE|VERSION)=(?:"([^"\n]*)"|'([^'\n]*)'|(\S+))`)
@@ -33,12 +37,22 @@ func (r *reader) build(t *task.Task, src contract.Source, name string) {
 			name = path.Join("files", name)
 		}
 	}
-	t.Image = task.ImageSource{Kind: task.ImageBuild, Name: imageName(folderName(src), ""), Context: dir, Dockerfile: dockerfile}
-	data, err := contract.ReadText(fsys, dockerfile)
+	data, err := r.source(t, src, fsys, dir)
 	if err != nil {
 		f := r.Add(task.SeverityNote, ruleNoDockerfile, contract.At{}, "There is no Dockerfile beside it: the package can be read, not built.")
 		f.Mend = "add a Dockerfile with `COPY " + name + " " + inImage + "`, or name an image"
 		return
+	}
+	r.recipe(t, data, name)
+}
+
+// source names the image after the Dockerfile's labels, else after the folder, and returns the Dockerfile's text. An error
+// means that there is none.
+func (r *reader) source(t *task.Task, src contract.Source, fsys fs.FS, dir string) ([]byte, error) {
+	t.Image = task.ImageSource{Kind: task.ImageBuild, Name: imageName(folderName(src), ""), Context: dir, Dockerfile: dockerfile, LocalBases: []string{localOnly}}
+	data, err := contract.ReadText(fsys, dockerfile)
+	if err != nil {
+		return nil, err
 	}
 	image, version := labels(data)
 	if image == "" {
@@ -46,7 +60,7 @@ func (r *reader) build(t *task.Task, src contract.Source, name string) {
 	}
 	t.Version = version
 	t.Image.Name = imageName(image, version)
-	r.recipe(t, data, name)
+	return data, nil
 }
 
 func labels(dockerfile []byte) (image, version string) {
@@ -85,22 +99,36 @@ func validReference(s string) bool {
 
 // recipe looks at the Dockerfile without building it.
 func (r *reader) recipe(t *task.Task, data []byte, name string) {
-	recipe, err := contract.ParseRecipe(data)
-	d := &reader{Report: contract.Report{File: dockerfile}}
-	if err != nil {
-		d.Syntax(ruleDockerfile, "Dockerfile", err)
-		r.Findings = append(r.Findings, d.Findings...)
+	recipe := r.parseRecipe(data)
+	if recipe == nil {
 		return
 	}
-	if last := recipe.Final(); last != nil {
-		if strings.HasPrefix(last.Base, "local-only/") {
-			t.Notes = append(t.Notes, "image: built from "+last.Base+", which must be in the local store: it is in no registry")
-		}
-		if !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return copies(s, name) }) {
-			d.Warn(ruleFileNotCopied, contract.At{Line: last.Line}, "add `COPY "+name+" "+inImage+"` to the last stage", "No COPY puts %s at %s.", name, inImage)
-		}
+	noteLocalBase(t, recipe)
+	last := recipe.Final()
+	if last != nil && !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return copies(s, name) }) {
+		d := contract.Report{File: dockerfile}
+		d.Warn(ruleFileNotCopied, contract.At{Line: last.Line}, "add `COPY "+name+" "+inImage+"` to the last stage", "No COPY puts %s at %s.", name, inImage)
+		r.Findings = append(r.Findings, d.Findings...)
 	}
+}
+
+// parseRecipe parses the Dockerfile; nil when it cannot be, which is reported.
+func (r *reader) parseRecipe(data []byte) *contract.Recipe {
+	recipe, err := contract.ParseRecipe(data)
+	if err == nil {
+		return recipe
+	}
+	d := contract.Report{File: dockerfile}
+	d.Syntax(ruleDockerfile, "Dockerfile", err)
 	r.Findings = append(r.Findings, d.Findings...)
+	return nil
+}
+
+// noteLocalBase tells that a base image is one of Kaapana's own, which are built beforehand and in no registry.
+func noteLocalBase(t *task.Task, recipe *contract.Recipe) {
+	if last := recipe.Final(); last != nil && strings.HasPrefix(last.Base, localOnly) {
+		t.Notes = append(t.Notes, "image: built from "+last.Base+", which must be in the local store: it is in no registry")
+	}
 }
 
 // copies tells whether a stage may put the file at the root. Variables and copies between stages count as "may".
@@ -144,6 +172,8 @@ func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.Image
 		return t, []task.Finding{{Rule: ruleFileKind, Severity: task.SeverityError, What: err.Error()}}
 	}
 	switch {
+	case d.Legacy:
+		return t, nil
 	case d.Task != nil:
 		return checkTask(t, d, img)
 	case src.Image != nil:
@@ -156,7 +186,7 @@ func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.Image
 	}
 	own, err := folderCopy(src, d.File)
 	if err == nil && d.File != "" && bytes.Equal(own, data) && !hasJinja(own) {
-		r.checkProcess(t, img)
+		r.checkTemplate(t, img)
 		return t, r.Findings
 	}
 	if err == nil && d.File != "" {
@@ -166,10 +196,10 @@ func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.Image
 	if n == nil {
 		return t, r.Findings
 	}
-	fresh := r.task(n, t.Variant, detail{File: d.File})
+	fresh := r.task(n, t.Variant, detail{File: d.File, Compat: d.Compat})
 	fresh.Image, fresh.Version = t.Image, t.Version
 	fresh.Notes = append(slices.Clone(t.Notes), "read from "+inImage+" in the image")
-	r.checkProcess(fresh, img)
+	r.checkTemplate(fresh, img)
 	return fresh, r.Findings
 }
 
@@ -193,21 +223,4 @@ func (r *reader) notInImage(file string, err error) []task.Finding {
 	r.Error(ruleFileNotCopied, contract.At{}, "add `COPY "+file+" "+inImage+"` to the last stage of the Dockerfile",
 		"The image has no %s; the folder has %s.", inImage, file)
 	return r.Findings
-}
-
-// checkProcess compares the command of the chosen template with the image.
-func (r *reader) checkProcess(t *task.Task, img contract.ImageFiles) {
-	d, err := detailOf(t)
-	if err != nil || d.Template == nil || len(d.Template.Command) == 0 {
-		return
-	}
-	if len(img.Facts().Entrypoint) > 0 {
-		r.Warn(ruleCommandEntrypoint, contract.At{}, "leave out the ENTRYPOINT, or the command",
-			"Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
-	}
-	if first := d.Template.Command[0]; path.IsAbs(first) {
-		if _, err := img.ReadFile(first, 1); errors.Is(err, fs.ErrNotExist) {
-			r.Warn(ruleCommandNotFound, contract.At{}, "correct the path", "The image has no executable `%s`.", first)
-		}
-	}
 }

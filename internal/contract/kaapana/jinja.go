@@ -24,16 +24,45 @@ const (
 	maxJinjaWork = 16 * maxRendered
 )
 
-// lookup answers for an environment variable.
+// lookup answers for a variable by its whole name, "env.NAME" or "custom.NAME".
 type lookup func(name string) (value string, ok bool)
 
-// environmentOf is what {{ env.NAME }} may read: the caller's variables for the caller's own task file, and nothing for a
-// processing-container.json, which is a stranger's.
+// environmentOf is what a document may read: the variables that the caller names, as NAME or custom.NAME, and for the caller's
+// own task file the process environment too. A processing-container.json is a stranger's.
 func environmentOf(name string, opts contract.Options) lookup {
-	if opts.Own && !strings.HasSuffix(name, fileName) {
-		return os.LookupEnv
+	return func(full string) (string, bool) {
+		short, isEnv := strings.CutPrefix(full, "env.")
+		if !isEnv {
+			short = full
+		}
+		if v, ok := opts.Variables[short]; ok {
+			return v, true
+		}
+		if isEnv && opts.Own && !strings.HasSuffix(name, fileName) {
+			return os.LookupEnv(short)
+		}
+		return "", false
 	}
-	return func(string) (string, bool) { return "", false }
+}
+
+// RendersTemplates implements contract.TemplateReader.
+func (Contract) RendersTemplates() {}
+
+// inDotEnv tells whether the file .env of the current directory, which Kaapana's own tools read, sets a variable. Longshore
+// reads no file that it is not given, so that this is for a message only.
+func inDotEnv(full string) bool {
+	data, err := os.ReadFile(".env")
+	name, ok := strings.CutPrefix(full, "env.")
+	if err != nil || !ok {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		key, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		if strings.TrimSpace(key) == name {
+			return true
+		}
+	}
+	return false
 }
 
 func hasJinja(data []byte) bool {
@@ -63,6 +92,10 @@ func (r *reader) render(data []byte, env lookup) []byte {
 	for _, u := range j.unset {
 		f := r.Add(task.SeverityWarning, ruleJinjaUndefined, contract.At{Line: u.line}, "`%s` is not set and became an empty string.", u.name)
 		f.Mend = "set it, or give it a default: {{ " + u.name + " | default('…') }}"
+		if r.own && inDotEnv(u.name) {
+			f.Why = "it stands in .env, which is not read by itself"
+			f.Mend = "add --var-file .env"
+		}
 	}
 	if err := j.err; err != nil {
 		rule, mend := ruleJinjaSyntax, "wrap literal braces in {% raw %}…{% endraw %}"

@@ -242,11 +242,11 @@ func (j *jinja) item(v jinjaValue, name string) jinjaValue {
 			j.fail("`%s` is not set, so that `%s` cannot be read", v.text, full)
 			j.err.undefined = true
 		}
-	case v.kind == jinjaObject && v.text == "env":
+	case v.kind == jinjaObject:
 		if !slices.Contains(j.used, full) && j.dead == 0 {
 			j.used = append(j.used, full)
 		}
-		if value, ok := j.env(name); ok {
+		if value, ok := j.env(full); ok {
 			return jinjaValue{jinjaString, value}
 		}
 	}

@@ -36,6 +36,11 @@ var (
 	_ contract.ImageChecker = Contract{}
 	_ contract.Exampler     = Contract{}
 	_ contract.Scaffolder   = Contract{}
+	_ contract.CompatModes  = Contract{}
+
+	_ contract.LegacyRecogniser = Contract{}
+	_ contract.TemplateReader   = Contract{}
+	_ contract.ImageDescribed   = Contract{}
 )
 
 // New returns the contract.
@@ -52,6 +57,10 @@ type detail struct {
 	File string `json:"file,omitempty"`
 	// Task is the task file that the package is, if it is one.
 	Task *taskFile `json:"task,omitempty"`
+	// Legacy tells that the image is run in the layout of older operators.
+	Legacy bool `json:"legacy,omitempty"`
+	// Compat is the runner of Kaapana's whose reading is taken; empty for Longshore's own.
+	Compat string `json:"compat,omitempty"`
 }
 
 func detailOf(t *task.Task) (detail, error) {

@@ -14,6 +14,8 @@ import (
 // Load reads a container folder, the document named, an image, or a task file.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
 	switch {
+	case opts.Legacy:
+		return loadLegacy(src, opts)
 	case src.Image != nil:
 		return loadImage(src.Image, opts)
 	case src.FS == nil:
@@ -32,7 +34,7 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 		}
 	}
 	data, err := contract.ReadText(src.FS, name)
-	r := &reader{Report: contract.Report{File: name}}
+	r := &reader{Report: contract.Report{File: name}, own: opts.Own}
 	if err != nil {
 		r.Error(ruleFileKind, contract.At{}, "", "%v", err)
 		return nil, r.Findings
@@ -48,7 +50,7 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	if isTaskFile(n) {
 		return loadTask(r, n, src, opts)
 	}
-	t := r.task(n, opts.Variant, detail{File: name})
+	t := r.task(n, opts.Variant, detail{File: name, Compat: compatOf(opts)})
 	r.build(t, src, name)
 	if len(found) > 1 && src.File == "" {
 		t.Notes = append(t.Notes, fmt.Sprintf("%s is read; %s is there too", found[0], found[1]))
@@ -74,9 +76,9 @@ func loadImage(img contract.ImageFiles, opts contract.Options) (*task.Task, []ta
 	if n == nil {
 		return nil, r.Findings
 	}
-	t := r.task(n, opts.Variant, detail{})
+	t := r.task(n, opts.Variant, detail{Compat: compatOf(opts)})
 	t.Image = task.ImageSource{Kind: task.ImageReference, Name: img.Facts().Reference}
-	r.checkProcess(t, img)
+	r.checkTemplate(t, img)
 	return t, r.Findings
 }
 
@@ -114,7 +116,7 @@ func (r *reader) task(n *contract.Node, variant string, d detail) *task.Task {
 		return t
 	}
 	d.Template = chosen
-	chosen.fill(t)
+	chosen.fill(t, d.Compat)
 	t.Detail = d.encode()
 	return t
 }
@@ -153,14 +155,17 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// fill writes one use into the task.
-func (u *template) fill(t *task.Task) {
+// fill writes one use into the task, as compat reads it.
+func (u *template) fill(t *task.Task, compat string) {
 	t.Variant = u.Identifier
 	if u.Description != "" {
 		t.Description = u.Description
 	}
 	t.Resources = u.Resources
 	t.Parameters = u.parameters()
+	if compat != "" {
+		loosen(t.Parameters, u)
+	}
 	t.FreeInputs, t.FreeEnv = false, false
 }
 

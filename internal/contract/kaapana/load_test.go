@@ -112,7 +112,7 @@ func TestLoadTemplate(t *testing.T) {
 		Contract: "kaapana", Dialect: "older elements: env type, adjustable", Name: "mask-tools", Variant: "grow",
 		Description: "Grows every mask by RADIUS voxels", Exchange: task.Files,
 		Variants: []task.Variant{{Name: "grow", Description: "Grows every mask by RADIUS voxels"}, {Name: "measure", Description: "Prints the volume of every mask"}},
-		Image:    task.ImageSource{Kind: task.ImageBuild, Name: "mask-tools:latest", Context: "/nowhere/Mask Tools", Dockerfile: "Dockerfile"},
+		Image:    task.ImageSource{Kind: task.ImageBuild, Name: "mask-tools:latest", Context: "/nowhere/Mask Tools", Dockerfile: "Dockerfile", LocalBases: []string{"local-only/"}},
 		Resources: task.Resources{
 			CPU: 2000, Memory: 500 << 20, MinMemory: 100 << 20,
 		},

@@ -21,12 +21,23 @@ const (
 	leastRule = 10
 )
 
+// Where a memory limit came from.
+const (
+	limitByRule    = "a scale rule"
+	limitByPackage = "the package"
+	limitByCaller  = "the caller"
+)
+
 // left is what Collect needs of an execution.
 type left struct {
 	// Outputs maps the name of each output channel to its mount.
 	Outputs map[string]string `json:"outputs"`
-	// Limit says where the memory limit came from; Peak is the largest requirement of a scale rule.
+	// Rules are the scale rules that asked for something.
+	Rules []ruled `json:"rules,omitempty"`
+	// Limit says where the memory limit came from.
 	Limit string `json:"limit,omitempty"`
+	// Legacy is set for runs in the legacy layout.
+	Legacy *legacyLeft `json:"legacy,omitempty"`
 }
 
 // Prepare binds the chosen template's channels, merges the environment, and computes the resources that its scale rules
@@ -36,17 +47,24 @@ func (Contract) Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task
 	if err != nil {
 		return nil, err
 	}
+	if d.Legacy {
+		return prepareLegacy(t, v)
+	}
 	if d.Template == nil {
 		return nil, templateRequired(t)
 	}
-	p := &preparation{u: d.Template, t: t, v: v, x: &task.Execution{}}
+	p := &preparation{u: d.Template, compat: d.Compat, t: t, v: v, x: &task.Execution{}}
 	p.left.Outputs = map[string]string{}
 	p.environment()
 	p.process(img)
 	p.inputs()
 	p.outputs()
 	p.nest()
-	p.resources()
+	if p.compat == "" {
+		p.resources()
+	} else {
+		p.compatResources()
+	}
 	if err := p.failure(); err != nil {
 		return nil, err
 	}
@@ -74,6 +92,7 @@ func templateRequired(t *task.Task) error {
 // preparation is one Prepare under way. Problems are collected, so that all are told at once.
 type preparation struct {
 	u        *template
+	compat   string
 	t        *task.Task
 	v        task.Values
 	x        *task.Execution
@@ -115,7 +134,10 @@ func (p *preparation) environment() {
 		if given, ok := p.value(v.Name, envAlias(v.Name), task.PlaceEnv); ok {
 			text = given.Text
 		}
-		if f := v.accept(text); f != nil {
+		switch f := v.accept(text); {
+		case f != nil && p.compat != "" && !strings.ContainsRune(text, 0):
+			p.warn("compat %s: %s", p.compat, f.What)
+		case f != nil:
 			p.problems = append(p.problems, *f)
 		}
 		p.x.Process.Env = append(p.x.Process.Env, task.EnvVar{Name: v.Name, Value: text})
@@ -159,6 +181,11 @@ func (p *preparation) process(img task.ImageFacts) {
 		p.note("command: the image's own")
 		return
 	}
+	if p.compat == compatDocker {
+		p.x.Process.Args = slices.Clone(command)
+		p.note("compat docker: the command is appended to the image's ENTRYPOINT")
+		return
+	}
 	p.x.Process.Entrypoint = slices.Clone(command)
 	if len(img.Entrypoint) > 0 {
 		p.note("command: the template's command replaces the image's ENTRYPOINT, as on Kubernetes")
@@ -183,6 +210,8 @@ func (p *preparation) inputs() {
 		case err != nil:
 			p.problem(ruleVolumeMissing, "give another folder", "`%s` does not exist.", val.Path)
 			continue
+		case st.IsDir() && p.compat == compatK8s:
+			m.ReadOnly, m.Discard, m.Files = false, true, []task.File{{Source: source}}
 		case st.IsDir():
 			m.Source = source
 		case st.Mode().IsRegular():
@@ -262,7 +291,11 @@ func folderInside(dir, rel string) bool {
 
 // scale applies the channel's rule and keeps what it asks for in the resources' Memory or MinMemory, to be compared later.
 func (p *preparation) scale(c channel, source string) {
-	if c.Rule == nil {
+	switch {
+	case c.Rule == nil:
+		return
+	case p.compat == compatK8s:
+		p.note("compat k8s: the scale rule on input %s is ignored, as it never fires in Kaapana's Kubernetes runner", c.Name)
 		return
 	}
 	got, err := measure(source, c.Rule)
@@ -282,11 +315,11 @@ func (p *preparation) scale(c channel, source string) {
 		return
 	}
 	p.note("scale rule on input %s: %s = %s B of memory as %s (measured %d B in %d files)", c.Name, c.Rule.describe(), need, c.Rule.Type, got.Bytes, got.Files)
-	p.require(c, need)
+	p.require(c, need, got.Bytes)
 }
 
 // require takes what one rule asks for: the largest counts on each side.
-func (p *preparation) require(c channel, need *big.Int) {
+func (p *preparation) require(c channel, need *big.Int, measured int64) {
 	switch {
 	case need.Sign() <= 0:
 		p.note("scale rule on input %s has no effect", c.Name)
@@ -297,10 +330,14 @@ func (p *preparation) require(c channel, need *big.Int) {
 		}
 	case need.Int64() < leastRule:
 		p.note("scale rule on input %s asks for less than %d bytes and sets nothing", c.Name, leastRule)
-	case c.Rule.Type == scaleRequest:
-		p.x.Resources.MinMemory = max(p.x.Resources.MinMemory, task.Bytes(need.Int64()))
 	default:
-		p.x.Resources.Memory = max(p.x.Resources.Memory, task.Bytes(need.Int64()))
+		bytes := task.Bytes(need.Int64())
+		p.left.Rules = append(p.left.Rules, ruled{Channel: c.Name, Rule: c.Rule.describe(), Coefficient: c.Rule.Coefficient, Exponent: c.Rule.Exponent, Measured: measured, Need: bytes})
+		side := &p.x.Resources.Memory
+		if c.Rule.Type == scaleRequest {
+			side = &p.x.Resources.MinMemory
+		}
+		*side = max(*side, bytes)
 	}
 }
 
@@ -310,19 +347,19 @@ func (p *preparation) resources() {
 	declared := contract.ResourcesOf(p.t, p.v)
 	r := declared
 	if ruled.Memory > declared.Memory {
-		r.Memory, p.left.Limit = ruled.Memory, "a scale rule"
+		r.Memory, p.left.Limit = ruled.Memory, limitByRule
 		p.warn("memory limit %s by the scale rules (declared: %s)", exact(r.Memory), orNone(declared.Memory))
 	} else if declared.Memory > 0 {
-		p.left.Limit = "the package"
+		p.left.Limit = limitByPackage
 		if p.v.Resources.Memory > 0 {
-			p.left.Limit = "the caller"
+			p.left.Limit = limitByCaller
 		}
 	}
 	r.MinMemory = max(declared.MinMemory, ruled.MinMemory)
 	if r.Memory > 0 && r.MinMemory > r.Memory {
 		if ruled.MinMemory > declared.MinMemory {
 			p.warn("memory limit raised from %s to the %s that a scale rule requests", exact(r.Memory), exact(r.MinMemory))
-			r.Memory, p.left.Limit = r.MinMemory, "a scale rule"
+			r.Memory, p.left.Limit = r.MinMemory, limitByRule
 		} else {
 			r.MinMemory = r.Memory // the caller's own limit is below the package's request
 			p.warn("the memory limit %s is below the %s that the package requests", exact(r.Memory), exact(declared.MinMemory))

@@ -52,6 +52,7 @@ const (
 	rulePathRelative       = "channel-path-relative"
 	rulePathForbidden      = "channel-path-forbidden"
 	rulePathTwice          = "channel-path-duplicate"
+	rulePathHides          = "channel-path-hides"
 	rulePathNested         = "channel-path-nested"
 	ruleOutputRule         = "channel-output-scale-rule"
 
@@ -121,7 +122,7 @@ func Rules() []Rule {
 		{ruleEnvChoice, e, w, "values are among the choices"},
 		{ruleEnvFixed, e, "", "variables that are not adjustable keep their value"},
 		{ruleEnvReserved, w, "", "variables that the platform sets itself are not declared"},
-		{ruleEnvUnknown, e, "", "values are given for declared variables only"},
+		{ruleEnvUnknown, e, n, "values are given for declared variables only"},
 
 		{ruleChannelDescription, n, "", "channels are described"},
 		{ruleChannelTwice, e, "", "channel names are unique among inputs and among outputs"},
@@ -131,6 +132,7 @@ func Rules() []Rule {
 		{rulePathForbidden, e, "", "mounted_path can be mounted over"},
 		{rulePathTwice, e, "", "every channel has a path of its own"},
 		{rulePathNested, w, "", "no channel lies inside another"},
+		{rulePathHides, w, "", "a channel hides no files of the image"},
 		{ruleOutputRule, w, "", "scale rules stand on inputs"},
 
 		{ruleCommandType, e, "", "command is a list of strings"},

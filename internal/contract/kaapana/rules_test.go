@@ -63,6 +63,7 @@ var ruleCases = []struct {
 	{text(`[]`), "not-object", E, "Expected an object, found list."},
 	{text(`{"name": "n",}`), "json-syntax", E, ""},
 	{text(`{"a": 1 // no`), "json-syntax", E, ""},
+	{text("{\n \"name\": \"caf\xe9\"}"), "json-syntax", E, "the byte 0xe9 is no UTF-8"},
 	{text("\ufeff" + pieces{}.String()), "json-bom", W, "The file starts with a byte-order mark; Kaapana's CLI refuses it."},
 	{pieces{top: `"name": "x", "name": "n", "description": "d"`}, "json-duplicate-key", W, "`name` occurs twice; the last one wins."},
 	{text(`{"name": "n", "description": "d", "templates": []}`), "no-templates", W, "The file offers no template; nothing can be run."},
@@ -186,7 +187,7 @@ func (s text) String() string { return string(s) }
 // elsewhere are the rules that other tests break: they need an image, a machine's folders, or values.
 var elsewhere = []string{
 	"file-missing", "file-not-copied", "file-differs", "file-kind", "jinja-in-image", "dockerfile-missing", "dockerfile-syntax", "template-duplicate",
-	"env-not-adjustable", "env-unknown", "command-entrypoint", "command-not-found", "scale-no-items", "template-unknown", "template-required",
+	"env-not-adjustable", "env-unknown", "command-entrypoint", "command-not-found", "channel-path-hides", "scale-no-items", "template-unknown", "template-required",
 	"input-unbound", "volume-missing", "volume-overlap",
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"longshore/internal/contract"
 	"longshore/internal/contract/kaapana"
@@ -343,7 +344,7 @@ func TestExamples(t *testing.T) {
 		writeFile(t, filepath.Join(dir, name), text)
 	}
 	src := contract.Source{FS: os.DirFS(dir), Dir: dir}
-	got, err := kaapana.New().(contract.Exampler).Examples(src, nil)
+	got, err := kaapana.New().(contract.Exampler).Examples(src, &task.Task{})
 	must(t, err)
 	want := []contract.Example{
 		{Name: "2-grow", Variant: "grow", Request: task.Request{
@@ -352,12 +353,12 @@ func TestExamples(t *testing.T) {
 		}},
 		{Name: "1-measure", Variant: "measure", Request: task.Request{Inputs: map[string]task.Given{}}, From: map[string]contract.ExampleOutput{"masks": {Example: "2-grow", Output: "grown"}}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(task.Given{})); diff != "" {
 		t.Error(diff)
 	}
 	for _, path := range []string{"/etc", "../../etc", "nope"} {
 		writeFile(t, filepath.Join(dir, "tasks/1-measure.json"), `{"name": "m", "image": "x", "taskTemplate": "measure", "inputs": [{"name": "masks", "volume_source": {"host_path": "`+path+`"}}]}`)
-		if _, err := kaapana.New().(contract.Exampler).Examples(src, nil); err == nil {
+		if _, err := kaapana.New().(contract.Exampler).Examples(src, &task.Task{}); err == nil {
 			t.Errorf("the example reads %s", path)
 		}
 	}

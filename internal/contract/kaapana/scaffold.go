@@ -2,34 +2,31 @@ package kaapana
 
 import (
 	"embed"
-	"io/fs"
 	"strings"
+
+	"longshore/internal/contract"
 )
 
-// scaffold is a package to start from; NAME in its files is replaced.
+// scaffold holds packages to start from, see contract.ScaffoldFiles.
 //
 //go:embed all:scaffold
 var scaffold embed.FS
 
-// Scaffold returns a container folder with two templates, an example task and data for it.
-func (Contract) Scaffold(name, lang string) (map[string]string, error) {
-	files := map[string]string{}
-	image := imageName(name, "")
-	image = strings.TrimSuffix(image, ":latest")
-	sub, err := fs.Sub(scaffold, "scaffold")
-	if err != nil {
-		return nil, err
-	}
-	err = fs.WalkDir(sub, ".", func(p string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(sub, p)
-		files[p] = strings.ReplaceAll(string(data), "NAME", image)
-		return err
-	})
-	return files, err
-}
-
 // Languages lists what Scaffold can write.
-func (Contract) Languages() []string { return []string{"shell"} }
+func (Contract) Languages() []string { return []string{"shell", "python", "go"} }
+
+// Scaffold returns a container folder with two templates, an example task for each, and data for them.
+func (c Contract) Scaffold(name, lang string) (map[string]string, error) {
+	if lang == "" {
+		lang = c.Languages()[0]
+	}
+	count, shout := `["/bin/sh", "/app/count.sh"]`, `["/bin/sh", "/app/shout.sh"]`
+	switch lang {
+	case "python":
+		count, shout = `["python3", "/app/count.py"]`, `["python3", "/app/shout.py"]`
+	case "go":
+		count, shout = `["/app/texts", "count"]`, `["/app/texts", "shout"]`
+	}
+	image := strings.TrimSuffix(imageName(name, ""), ":latest")
+	return contract.ScaffoldFiles(scaffold, lang, "{{name}}", image, "{{count}}", count, "{{shout}}", shout)
+}

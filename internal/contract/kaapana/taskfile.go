@@ -15,6 +15,8 @@ import (
 
 // taskFile is a task.json: a template of an image, bound to folders and values.
 type taskFile struct {
+	// File is the document itself, for findings that come up later.
+	File  string `json:"file,omitempty"`
 	Name  string `json:"name"`
 	Image string `json:"image"`
 	// Template names the template; Inline is given instead of a name.
@@ -28,6 +30,8 @@ type taskFile struct {
 	// Resources replace the template's as a whole when not nil.
 	Resources *task.Resources   `json:"resources,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	// Unused are settings that mean something on a cluster only.
+	Unused []string `json:"unused,omitempty"`
 }
 
 // volume binds a channel.
@@ -36,14 +40,15 @@ type volume struct {
 	// Path is a folder on this machine: as written, and made absolute once resolved.
 	Path string `json:"path,omitempty"`
 	// Rule replaces the template's whole rule.
-	Rule *scaleRule `json:"rule,omitempty"`
-	at   contract.At
+	Rule *scaleRule  `json:"rule,omitempty"`
+	At   contract.At `json:"at,omitzero"`
 }
 
 // setting is one environment variable of a task.
 type setting struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string      `json:"name"`
+	Value string      `json:"value"`
+	At    contract.At `json:"at,omitzero"`
 }
 
 var (
@@ -55,7 +60,7 @@ var (
 // taskFile reads a task document of any dialect.
 func (r *reader) taskFile(n *contract.Node) *taskFile {
 	r.fields(n, "a task", taskFields)
-	t := &taskFile{Name: r.text(n, "", "name"), Image: r.text(n, "", "image")}
+	t := &taskFile{File: r.File, Name: r.text(n, "", "name"), Image: r.text(n, "", "image")}
 	r.apiVersion(n)
 	switch tt := n.Get("taskTemplate"); {
 	case tt == nil:
@@ -93,7 +98,7 @@ func (r *reader) volumes(n *contract.Node, key string) []volume {
 			continue
 		}
 		r.fields(it, "a volume", []string{"name", "volume_source", "input", "sub_path", "scale_rule"})
-		v := volume{Name: r.text(it, at, "name"), at: it.Pos()}
+		v := volume{Name: r.text(it, at, "name"), At: it.Pos()}
 		v.Path = r.volumeSource(it, at, v.Name)
 		if rule := it.Get("scale_rule"); !rule.IsNull() && r.isObject(rule, member(at, "scale_rule")) {
 			if key == "outputs" {
@@ -164,9 +169,9 @@ func (r *reader) settings(n *contract.Node) []setting {
 		}
 		r.variableValue(it, at, &v)
 		if slices.ContainsFunc(out, func(s setting) bool { return s.Name == v.Name }) {
-			r.Warn(ruleEnvTwice, it.Pos(), "set it once", "`%s` is declared twice; the last value reaches the container.", v.Name)
+			r.Warn(ruleEnvTwice, it.Pos(), "set it once", "`%s` is set twice; the first counts where the template declares it, the last value otherwise.", v.Name)
 		}
-		out = append(out, setting{v.Name, v.Value})
+		out = append(out, setting{v.Name, v.Value, it.Pos()})
 	}
 	return out
 }
@@ -192,10 +197,17 @@ func (r *reader) config(n *contract.Node, t *taskFile) {
 			r.Warn(ruleUnknownField, m.Pos(), "write `"+near+"`", "`%s` is not a field of config; Kaapana ignores it. Did you mean `%s`?", m.Key, near)
 		}
 	}
-	if labels := c.Get("labels"); labels.Is(contract.NodeObject) {
-		t.Labels = map[string]string{}
-		for _, m := range labels.Members {
-			t.Labels[m.Key] = m.Value.Text
+	for _, key := range []string{"namespace", "imagePullSecrets", "imagePullPolicy"} {
+		if !c.Get(key).IsNull() {
+			t.Unused = append(t.Unused, key)
+		}
+	}
+	for _, key := range []string{"annotations", "labels"} {
+		for _, m := range members(c.Get(key)) {
+			if t.Labels == nil {
+				t.Labels = map[string]string{}
+			}
+			t.Labels[m.Key] = nodeText(m.Value)
 		}
 	}
 }
@@ -215,6 +227,7 @@ func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Op
 		r.Error(ruleFieldType, n.Get("image").Pos(), "write it like registry.example/name:tag", "`image` must be an image reference, found `%s`", tf.Image)
 	}
 	if opts.Own {
+		tf.override(opts.Given)
 		r.resolve(tf, src)
 		t.Notes = append(t.Notes, outputNotes(tf)...)
 	} else if len(tf.Inputs) > 0 {
@@ -223,12 +236,16 @@ func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Op
 			tf.Inputs[i].Path = ""
 		}
 	}
+	if len(tf.Unused) > 0 {
+		t.Notes = append(t.Notes, "config: "+strings.Join(tf.Unused, ", ")+" mean something on a cluster only, and are not used")
+	}
 	t.Dialect = r.dialectWords()
-	d := detail{Task: tf}
+	d := detail{Task: tf, Compat: compatOf(opts)}
+	r.compat = d.Compat
 	if tf.Inline != nil {
 		merged := r.merge(*tf.Inline, tf)
 		d.Template = &merged
-		merged.fill(t)
+		merged.fill(t, d.Compat)
 	}
 	tf.bind(t)
 	t.Detail = d.encode()
@@ -243,6 +260,16 @@ func outputNotes(tf *taskFile) []string {
 	return notes
 }
 
+// override drops the folders of inputs that the caller gives others for.
+func (tf *taskFile) override(given []string) {
+	for i := range tf.Inputs {
+		v := &tf.Inputs[i]
+		if slices.Contains(given, v.Name) || slices.Contains(given, inputAlias(v.Name)) {
+			v.Path = ""
+		}
+	}
+}
+
 // resolve makes the volumes' paths absolute: from the current directory, else from beside the task file.
 func (r *reader) resolve(tf *taskFile, src contract.Source) {
 	for i := range tf.Inputs {
@@ -252,7 +279,7 @@ func (r *reader) resolve(tf *taskFile, src contract.Source) {
 		}
 		path, err := hostPath(v.Path, src)
 		if err != nil {
-			r.Error(ruleVolumeMissing, v.at, "create it, or give another with -i "+v.Name+"=@FOLDER", "%v", err)
+			r.Error(ruleVolumeMissing, v.At, "create it, or give another with -i "+v.Name+"=@FOLDER", "%v", err)
 		}
 		v.Path = path
 	}
@@ -267,7 +294,7 @@ func (r *reader) resolve(tf *taskFile, src contract.Source) {
 		}
 		for _, b := range bound {
 			if b.Path != "" && (b.Path == v.Path || inside(b.Path, v.Path) || inside(v.Path, b.Path)) {
-				r.Error(ruleVolumeOverlap, v.at, "use folders beside each other", "`%s` and `%s` would write into each other.", b.Name, v.Name)
+				r.Error(ruleVolumeOverlap, v.At, "use folders beside each other", "`%s` and `%s` would write into each other.", b.Name, v.Name)
 			}
 		}
 		bound = append(bound, *v)
@@ -329,20 +356,22 @@ func (tf *taskFile) bind(t *task.Task) {
 
 // merge puts a task over a template, as Kaapana does: env value by value, channels by name, command and resources whole.
 func (r *reader) merge(u template, tf *taskFile) template {
+	defer func(file string) { r.File = file }(r.File)
+	r.File = tf.File
 	u.Env = r.mergeEnv(u, tf.Env)
 	u.Inputs = slices.Clone(u.Inputs)
 	for _, v := range tf.Inputs {
 		i := slices.IndexFunc(u.Inputs, func(c channel) bool { return c.Name == v.Name })
 		switch {
 		case i < 0:
-			r.Error(ruleInputUnknown, v.at, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+			r.Error(ruleInputUnknown, v.At, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
 		case v.Rule != nil:
 			u.Inputs[i].Rule = v.Rule
 		}
 	}
 	for _, v := range tf.Outputs {
 		if !slices.ContainsFunc(u.Outputs, func(c channel) bool { return c.Name == v.Name }) {
-			r.Error(ruleInputUnknown, v.at, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+			r.Error(ruleInputUnknown, v.At, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
 		}
 	}
 	if tf.Command != nil {
@@ -368,13 +397,17 @@ func (r *reader) mergeEnv(u template, set []setting) []variable {
 		case i >= 0 && i < declared:
 			done[s.Name] = true
 			if f := env[i].accept(s.Value); f != nil {
-				f.File = r.File
+				f.File, f.Line, f.Column = r.File, s.At.Line, s.At.Column
+				if r.compat != "" {
+					f.Severity = task.SeverityWarning
+				}
 				r.Findings = append(r.Findings, *f)
 			}
 			env[i].Value = s.Value
 		case i >= 0: // the last wins
 			env[i].Value = s.Value
 		default:
+			r.Note(ruleEnvUnknown, s.At, "Template `%s` has no `%s`; it reaches the container all the same.", u.Identifier, s.Name)
 			env = append(env, variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only"})
 		}
 	}
@@ -398,11 +431,20 @@ func lostResources(had, has task.Resources) []string {
 	return lost
 }
 
+// NeedsImage implements contract.ImageDescribed: a task file usually names a template that its image carries.
+func (Contract) NeedsImage(t *task.Task) bool {
+	d, err := detailOf(t)
+	return err == nil && d.Task != nil && d.Template == nil
+}
+
 // checkTask completes a task file's task with the template that the image carries.
 func checkTask(t *task.Task, d detail, img contract.ImageFiles) (*task.Task, []task.Finding) {
-	r := &reader{Report: contract.Report{File: inImage}}
+	r := &reader{Report: contract.Report{File: inImage}, compat: d.Compat}
+	if d.Template != nil && d.Task.Inline == nil {
+		return t, nil // it came from the image
+	}
 	if d.Template != nil {
-		r.checkProcess(t, img)
+		r.checkTemplate(t, img)
 		return t, r.Findings
 	}
 	n := r.fromImage(img)
@@ -419,9 +461,17 @@ func checkTask(t *task.Task, d detail, img contract.ImageFiles) (*task.Task, []t
 	merged := r.merge(*u, d.Task)
 	d.Template = &merged
 	fresh := *t
-	merged.fill(&fresh)
+	merged.fill(&fresh, d.Compat)
 	d.Task.bind(&fresh)
 	fresh.Detail = d.encode()
-	r.checkProcess(&fresh, img)
+	r.checkTemplate(&fresh, img)
 	return &fresh, r.Findings
+}
+
+// members are those of an object; anything else has none.
+func members(n *contract.Node) []contract.Member {
+	if !n.Is(contract.NodeObject) {
+		return nil
+	}
+	return n.Members
 }

@@ -48,7 +48,11 @@ func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example,
 	}
 	ex := contract.Example{
 		Name: "example", Variant: t.Variant, Skip: notReplayable(t, in, want),
-		Check: func(res *task.Result, outDir string) contract.Verdict { return check(want, res, outDir) },
+		Check: func(res *task.Result, outDir string) contract.Verdict {
+			v := check(want, res, outDir)
+			v.Pass = v.Pass && (v.Word != wordJSON || !detailOf(t).AsRunner)
+			return v
+		},
 	}
 	body := task.Body{Text: string(in)}
 	if f.dir != "" && len(in) > 0 {
@@ -105,7 +109,8 @@ func Compare(want, got []byte) contract.Verdict {
 		}
 		return contract.Verdict{Word: wordMismatch, Detail: difference(want, got)}
 	}
-	w, g := trim(string(want)), trim(string(got))
+	// MECA's executor puts U+FFFD in the place of each byte that is not UTF-8.
+	w, g := trim(string(want)), trim(string([]rune(string(got))))
 	if w == g {
 		return contract.Verdict{Pass: true, Word: wordTrim}
 	}

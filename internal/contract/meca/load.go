@@ -49,13 +49,19 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 		add.Mend = "unpack it and name the folder"
 	}
 	l.chooseVariant(t, opts.Variant)
+	l.asRunner(t, opts.Compat)
+	if opts.Compat != "" {
+		d := detailOf(t)
+		d.AsRunner = true
+		t.Detail = encode(d)
+	}
 	return t, l.findings
 }
 
 // chooseVariant settles how a task that asks for an enclave is used: in it, unless the user says otherwise.
 func (l *loader) chooseVariant(t *task.Task, variant string) {
-	var d detail
-	if json.Unmarshal(t.Detail, &d) == nil && d.SGX {
+	d := detailOf(t)
+	if d.SGX {
 		t.Variant = variantSGX
 	}
 	switch {
@@ -266,6 +272,23 @@ func slug(s string) string {
 		}
 	}
 	return strings.Trim(b.String(), "-")
+}
+
+// detailOf is what Load noted in a task; nothing, when it noted nothing or what is stored is not its own.
+func detailOf(t *task.Task) detail {
+	d, err := decode(t.Detail)
+	if err != nil {
+		return detail{}
+	}
+	return d
+}
+
+func decode(data json.RawMessage) (d detail, err error) {
+	if len(data) == 0 {
+		return d, nil
+	}
+	err = json.Unmarshal(data, &d)
+	return d, err
 }
 
 func encode(d detail) json.RawMessage {

@@ -71,4 +71,6 @@ const (
 type detail struct {
 	// SGX tells that the task must run in an enclave.
 	SGX bool `json:"sgx,omitempty"`
+	// AsRunner tells that the platform's own runner is followed, see CompatModes.
+	AsRunner bool `json:"as_runner,omitempty"`
 }

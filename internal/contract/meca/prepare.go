@@ -1,7 +1,6 @@
 package meca
 
 import (
-	"encoding/json"
 	"os"
 
 	"longshore/internal/contract"
@@ -32,6 +31,8 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 			Path:        "/",
 			ContentType: "application/json",
 			Body:        body,
+
+			AcceptStatus: detailOf(t).AsRunner,
 		},
 		Timeouts: timeouts(),
 		Warnings: warnings,
@@ -41,13 +42,10 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 
 // refuse answers what a MECA run cannot be given, and tasks that this contract cannot run here.
 func refuse(t *task.Task, v task.Values) error {
-	var d detail
-	if len(t.Detail) > 0 {
-		if err := json.Unmarshal(t.Detail, &d); err != nil {
-			return task.Errorf(task.ReasonEngine, "the stored task cannot be read: %w", err)
-		}
-	}
+	d, err := decode(t.Detail)
 	switch {
+	case err != nil:
+		return task.Errorf(task.ReasonEngine, "the stored task cannot be read: %w", err)
 	case d.SGX:
 		return task.Errorf(task.ReasonPolicy, "no-sgx: the task needs an SGX enclave, which this machine does not offer").
 			WithHint("to run it without an enclave, choose the variant %q", variantPlain)

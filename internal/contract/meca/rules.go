@@ -38,6 +38,8 @@ const (
 	ruleFolder      = "MECA023"
 	ruleMark        = "MECA024"
 	ruleSGX         = "MECA025"
+	ruleHistory     = "MECA030" // this and the next are looked at before publishing
+	ruleMode        = "MECA031"
 )
 
 // Rules lists every rule. The first two are MECA's own folder test; the others find what passes it and fails later.
@@ -68,6 +70,8 @@ func Rules() []Rule {
 		{ruleFolder, e, "the package is a folder on this machine"},
 		{ruleMark, w, "something in the folder prints meca-init-done"},
 		{ruleSGX, n, "a task that needs an SGX enclave is told as such"},
+		{ruleHistory, w, "a folder that is published holds no .git"},
+		{ruleMode, w, "a folder that is published has no executable files, whose mode gets lost, unless the Dockerfile sets modes"},
 	}
 }
 

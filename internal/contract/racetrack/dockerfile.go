@@ -11,18 +11,23 @@ import (
 	"github.com/distribution/reference"
 
 	"longshore/internal/contract"
+	"longshore/internal/task"
 )
 
 // recipe looks at the Dockerfile for what the seed forbids and what would make the build fail. shown is its path for
-// findings.
-func (l *loader) recipe(context tree, file, shown string) {
+// findings. A template is filled in, and returned.
+func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 	data, err := contract.ReadText(context.fs, file)
 	if err != nil {
 		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile cannot be read: %s", show(err.Error()))
-		return
+		return ""
 	}
-	if l.m.job.kind == dockerSelf && l.template(data, shown) {
-		return
+	if l.m.job.kind == dockerSelf && isTemplate(string(data)) {
+		var ok bool
+		if rendered, ok = l.fillIn(string(data), shown); !ok {
+			return ""
+		}
+		data = []byte(rendered)
 	}
 	r, err := contract.ParseRecipe(data)
 	if err != nil {
@@ -31,11 +36,11 @@ func (l *loader) recipe(context tree, file, shown string) {
 			at.Line, reason = max(s.Line, 1), s.Reason
 		}
 		l.found(ruleRecipe, shown, at, "Dockerfile line %d: %s", at.Line, show(reason)).Mend = "mend the instruction"
-		return
+		return ""
 	}
 	if r.Final() == nil {
 		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim-bullseye"
-		return
+		return ""
 	}
 	stages := map[string]bool{}
 	for i, st := range r.Stages {
@@ -50,37 +55,24 @@ func (l *loader) recipe(context tree, file, shown string) {
 			stages[st.Name] = true
 		}
 	}
+	l.copiedSecrets(context, file, r, shown)
+	l.lowPort(r.Final(), shown)
+	return rendered
 }
 
-// templateMark begins what Racetrack fills in when it builds jobs of type dockerfile.
-var templateMark = regexp.MustCompile(`\{\{|\{%|\{#`)
-
-// template refuses Dockerfiles that are templates; those without any of it pass byte for byte (reference 6.2).
-func (l *loader) template(data []byte, shown string) bool {
-	for i, line := range strings.Split(string(data), "\n") {
-		at := templateMark.FindStringIndex(line)
-		if at == nil {
-			continue
-		}
-		construct := line[at[0]:]
-		if end := strings.Index(construct, "}"); end >= 0 {
-			construct = strings.TrimRight(construct[:end+1], "}%# ") + closing(construct[:2])
-		}
-		add := l.found(ruleTemplate, shown, contract.At{Line: i + 1, Column: at[0] + 1}, "template error: %s is not supported (line %d)", show(construct), i+1)
-		add.Mend = "write the value itself, or use ARG and build_env"
-		return true
+// lowPort warns of a server that listens below 1024 as root: Kubernetes runs jobs as another user (reference 3.8). Only what
+// is said counts: the manifest's port, or else the only port that the image exposes.
+func (l *loader) lowPort(st *contract.RecipeStage, shown string) {
+	port := l.m.extra.port
+	if port == 0 && len(st.Exposed) == 1 {
+		number, _, _ := strings.Cut(st.Exposed[0], "/")
+		port, _ = portNumber(number) // what is no number is known only to the build
 	}
-	return false
-}
-
-func closing(opening string) string {
-	switch opening {
-	case "{{":
-		return " }}"
-	case "{%":
-		return " %}"
+	if port == 0 || port >= 1024 {
+		return
 	}
-	return " #}"
+	add := l.found(ruleLowPort, shown, contract.At{}, "the server listens on port %d; Racetrack on Kubernetes runs jobs as user 100000 without privileges, which cannot", port)
+	add.Mend = "listen on a port from 1024, such as 7004"
 }
 
 // base tests where a base image comes from (seed: "You MUST NOT use base images from private Docker Registries"). What
@@ -100,6 +92,10 @@ func (l *loader) base(name, shown string, at contract.At) {
 		add := l.found(rulePrivateBase, shown, at, "the base image %s comes from the private registry %s", show(name), show(host))
 		add.Why = "Racetrack builds jobs without logging in to registries: base images must be public"
 		add.Mend = "build on a public image"
+		if l.login != nil && l.login(host) {
+			add.Severity = task.SeverityWarning
+			add.Why = "this machine has a login for it, and Racetrack builds jobs without one: base images must be public"
+		}
 	case registryUnknown:
 		add := l.found(ruleUnknownBase, shown, at, "the base image %s comes from the registry %s; it must be open to everybody", show(name), show(host))
 		add.Why = "Racetrack builds jobs without logging in to registries"

@@ -74,18 +74,17 @@ func isFile(fsys fs.FS, name string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// readDocument reads the manifest and, when it is an overlay, its base. ok is false when there is nothing to go on with.
-func (l *loader) readDocument(fsys fs.FS, file string) (doc *document, ok bool) {
+// readDocument reads the manifest and, when it is an overlay, its base. It is false when there is nothing to go on with.
+func (l *loader) readDocument(fsys fs.FS, file string) bool {
 	root, data, ok := l.parse(fsys, file)
 	if !ok {
-		return nil, false
+		return false
 	}
-	d := &document{root: root, file: file, text: string(data)}
-	l.doc = d
+	l.doc = &document{root: root, file: file, text: string(data)}
 	if extends := root.Get("extends"); !extends.IsNull() {
-		return d, l.extend(fsys, extends)
+		return l.extend(fsys, extends)
 	}
-	return d, true
+	return true
 }
 
 // maxManifest bounds a manifest. One that is longer than 128 KiB cannot even be given to its job.

@@ -27,6 +27,7 @@ func (l *loader) unknown(n *contract.Node, prefix string, known []string) {
 		default:
 			add.Mend = "remove it, or put it under labels"
 		}
+		l.environmentHint(add, m.Key)
 	}
 }
 

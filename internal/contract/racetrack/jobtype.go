@@ -54,6 +54,7 @@ func (l *loader) jobType(root *contract.Node) jobType {
 		j.kind = dockerSelf
 	default:
 		add := l.on(ruleJobType, n, "job type %s is not supported, supported are: [%s]", show(name), strings.Join(supportedTypes(), ", "))
+		add.Why = "jobs of other types are built from Dockerfiles that come with Racetrack's plugins, not with the job"
 		add.Mend = "package the job with a Dockerfile and docker-proxy:latest"
 		if near := nearest(name, supportedTypes()); near != "" {
 			add.Mend = "did you mean " + near + "?"
@@ -77,12 +78,12 @@ var (
 	patternType = regexp.MustCompile(`^(\d+|\*)(?:\.(\d+|\*))?(?:\.(\d+|\*))?(?:-.+)?$`)
 )
 
-// newestMajor is the newest major release of each job type that its conventions are known of.
-func newestMajor(k jobKind) int {
+// newestVersion is the newest release of each job type that was read.
+func newestVersion(k jobKind) string {
 	if k == dockerSelf {
-		return 1
+		return "1.0.0"
 	}
-	return 3
+	return "3.2.2"
 }
 
 // typeVersion tells whether there is such a version of the job type. Every release is served by the same code, with the
@@ -96,7 +97,7 @@ func (l *loader) typeVersion(j *jobType, n *contract.Node) {
 	if pattern {
 		m = patternType.FindStringSubmatch(j.version)
 	}
-	newest := newestMajor(j.kind)
+	newest := number(newestVersion(j.kind)[:1])
 	if m == nil || number(m[1]) > newest {
 		what := `there is no version matching "%s", supported are: %s`
 		if pattern {

@@ -1,6 +1,7 @@
 package racetrack
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,10 +23,13 @@ import (
 // loader gathers what Load finds in one package.
 type loader struct {
 	git      bool
-	pkg      tree // the manifest's folder
+	home     tree // the manifest's folder
+	pkg      tree // the package's folder: also the manifest's, unless the manifest was handed over without its repository
 	repo     tree // the repository's root, for git sources
 	doc      *document
 	legacy   bool
+	commit   string // as git describes it, "tar" for what is no clone
+	login    func(registry string) bool
 	m        manifest
 	findings []task.Finding
 	// more counts the findings that are not told any more, moreErrors the errors among them.
@@ -62,24 +66,32 @@ func (t tree) sub(p string) (tree, error) {
 // Load reads a job. A folder of this machine is taken as it is, whatever git.remote says; git.directory then only tells
 // where to look when the folder itself has no Dockerfile.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
-	l := &loader{git: src.Git, doc: &document{}}
+	l := &loader{git: src.Git, doc: &document{}, commit: cmp.Or(src.Commit, "tar"), login: opts.Login}
 	if src.FS == nil {
 		add := l.found(ruleFolder, "", contract.At{}, "a Racetrack job is a folder with a manifest, found none")
 		add.Mend = "name the folder that holds job.yaml"
 		return nil, l.findings
 	}
-	file, ok := l.manifestOf(src)
+	submitted := src
+	if src.Submitted != nil {
+		submitted = *src.Submitted
+	}
+	file, ok := l.manifestOf(submitted)
 	if !ok {
 		return nil, l.findings
 	}
-	closeTrees := l.trees(src, file)
+	closeTrees := l.trees(src, submitted, file)
 	defer closeTrees()
 	l.legacy = path.Base(file) == legacyName
-	if _, ok := l.readDocument(src.FS, file); !ok {
+	if !l.readDocument(submitted.FS, file) {
 		return nil, l.sorted()
 	}
+	l.override(opts.Overrides)
 	l.readManifest()
 	t := l.task()
+	if src.Submitted != nil {
+		l.consistent(l.pkg)
+	}
 	if opts.Variant != "" {
 		l.found(ruleFolder, "", contract.At{}, "the package has no variant %s", show(opts.Variant)).Mend = "leave the variant out"
 	}
@@ -90,11 +102,16 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	return t, l.sorted()
 }
 
-// trees sets the folders that the manifest's paths are looked up in.
-func (l *loader) trees(src contract.Source, file string) (closeTrees func()) {
-	l.pkg = tree{src.FS, src.Dir}
-	if sub, err := l.pkg.sub(path.Dir(file)); err == nil {
-		l.pkg = sub
+// trees sets the folders that the manifest's paths are looked up in: those of the package and of the manifest, file, which
+// may have been submitted on its own.
+func (l *loader) trees(src, submitted contract.Source, file string) (closeTrees func()) {
+	l.home = tree{submitted.FS, submitted.Dir}
+	if sub, err := l.home.sub(path.Dir(file)); err == nil {
+		l.home = sub
+	}
+	l.pkg = l.home
+	if src.Submitted != nil {
+		l.pkg = tree{src.FS, src.Dir}
 	}
 	l.repo = l.pkg
 	if !src.Git || src.RepoDir == "" {
@@ -190,10 +207,17 @@ func (l *loader) detail() detail {
 		add.Mend = "shorten it"
 		d.Manifest = ""
 	}
+	// On Racetrack every variable of the build that is none of the run is empty when the job runs.
+	var ofBuild []string
 	for _, v := range m.buildEnv {
-		// On Racetrack every variable of the build that is none of the run is empty when the job runs.
-		if !slices.ContainsFunc(m.runtimeEnv, func(r variable) bool { return r.Name == v.Name }) {
-			d.Env = append(d.Env, task.EnvVar{Name: v.Name})
+		ofBuild = append(ofBuild, v.Name)
+	}
+	for _, v := range m.buildSecrets.vars {
+		ofBuild = append(ofBuild, v.Name)
+	}
+	for _, name := range ofBuild {
+		if !slices.ContainsFunc(m.runtimeEnv, func(r variable) bool { return r.Name == name }) {
+			d.Env = append(d.Env, task.EnvVar{Name: name})
 		}
 	}
 	for _, v := range m.runtimeEnv {
@@ -205,10 +229,23 @@ func (l *loader) detail() detail {
 		}
 	}
 	l.secrets(&d)
-	if d.Kind == dockerProxy && d.Port == 0 {
+	l.discovery(&d)
+	return d
+}
+
+// discovery tells which port and path a run asks, and why.
+func (l *loader) discovery(d *detail) {
+	switch {
+	case d.Kind == dockerSelf:
+		l.note("port: %d, where jobs of type dockerfile listen", wrapperPort)
+	case d.Port != 0:
+		l.note("port: %d (%s)", d.Port, d.PortWhy)
+	case d.Rewrite:
+		l.note("port: %d (rewrite mode's default), %d (seed) and %d (Racetrack today) are tried, then what the image exposes", rewritePort, seedPort, currentPort)
+	default:
 		l.note("port: %d (seed) and %d (Racetrack today) are tried, then what the image exposes", seedPort, currentPort)
 	}
-	return d
+	l.note("path: POST %s", requestPath(d.Kind, l.m.name, l.m.version))
 }
 
 // place is a folder that may be the build context, and why.
@@ -264,12 +301,10 @@ func (l *loader) image(name string) task.ImageSource {
 		}
 		src.Args[v.Name] = v.Value
 	}
+	src.Secrets = l.buildSecrets()
 	places := l.places()
 	l.rewriteHook(places)
-	file := l.m.dockerfile
-	if file == "" {
-		file = defaultDockerfile
-	}
+	file := l.dockerfile()
 	for i, p := range places {
 		if !isFile(p.fs, file) {
 			continue
@@ -277,12 +312,15 @@ func (l *loader) image(name string) task.ImageSource {
 		src.Context, src.Dockerfile = p.dir, file
 		l.note("build: %s, with %s as build context", show(file), l.contextWords(p))
 		l.otherFile(file, p, places[i+1:])
-		l.recipe(p.tree, file, l.packagePath(p, file))
+		src.Recipe = l.recipe(p.tree, file, l.packagePath(p, file))
 		return src
 	}
 	l.noDockerfile(file, places)
 	return src
 }
+
+// dockerfile is the Dockerfile's path in the folder that is built.
+func (l *loader) dockerfile() string { return cmp.Or(l.m.dockerfile, defaultDockerfile) }
 
 // contextWords names a build context for people.
 func (l *loader) contextWords(p place) string {
@@ -343,12 +381,16 @@ func (l *loader) rewriteHook(places []place) {
 		return
 	}
 	const hook = "proxy_settings.py"
-	l.note("proxy_mode: rewrite; a run here asks the job's own server, so nothing is rewritten")
+	l.note("proxy_mode: rewrite; the job's own server is asked, at paths without the prefix that Racetrack's wrapper takes off, and nothing is rewritten")
 	if l.m.extra.rules {
 		return
 	}
 	for _, p := range places {
 		if isFile(p.fs, hook) {
+			if changesNothing(p.fs, hook) {
+				l.note("proxy_settings.py: changes nothing, and is left out")
+				return
+			}
 			add := l.found(ruleHook, l.packagePath(p, hook), contract.At{}, "proxy_settings.py cannot be run here; use jobtype_extra.rewrite_rules")
 			add.Why = "it is a program that Racetrack runs outside the job's container"
 			add.Mend = "choose of " + strings.Join(rewriteRuleNames(), ", ")
@@ -357,6 +399,26 @@ func (l *loader) rewriteHook(places []place) {
 	}
 	add := l.on(ruleRewrite, nil, "proxy_mode rewrite needs proxy_settings.py or jobtype_extra.rewrite_rules")
 	add.Mend = "add rewrite_rules to jobtype_extra, or leave proxy_mode out"
+}
+
+// identityHook is a program that gives every response back as it is, without comments and blank lines.
+var identityHook = regexp.MustCompile(`^(?:(?:from|import)\s[^\n]*\n)*def rewrite_proxy_paths\(\s*(\w+)\b[^)]*\)[^:\n]*:\n[ \t]+return (\w+)\n$`)
+
+// changesNothing tells whether a hook gives every response back as it is.
+func changesNothing(fsys fs.FS, hook string) bool {
+	data, err := contract.ReadText(fsys, hook)
+	if err != nil {
+		return false
+	}
+	var code strings.Builder
+	for _, line := range strings.Split(string(data), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimRight(line, " \t\r"); line != "" {
+			code.WriteString(line + "\n")
+		}
+	}
+	m := identityHook.FindStringSubmatch(code.String())
+	return m != nil && m[1] == m[2]
 }
 
 // below cleans a path that must stay in its folder; "" is the folder itself.

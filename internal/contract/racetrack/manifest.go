@@ -37,8 +37,8 @@ type manifest struct {
 	resources     task.Resources
 	runtimeEnv    []variable
 	buildEnv      []variable
-	secretFile    string
-	secretNode    *contract.Node
+	runSecrets    secretFile
+	buildSecrets  secretFile
 	labels        map[string]string
 }
 
@@ -60,11 +60,9 @@ func (l *loader) readManifest() {
 	m.runtimeEnv = l.variables(root, "runtime_env")
 	m.buildEnv = l.variables(root, "build_env")
 	l.reserved()
-	m.secretFile, m.secretNode = l.text(root, "secret_runtime_env_file", "")
-	if file, n := l.text(root, "secret_build_env_file", ""); n != nil {
-		add := l.on(ruleBuildSecret, n, "secret_build_env_file: %s: build secrets are not passed to the build here", show(file))
-		add.Mend = "build without them, or let the job fetch what they are for when it starts"
-	}
+	l.passedOn()
+	m.runSecrets = l.secretFile(root, "secret_runtime_env_file")
+	m.buildSecrets = l.secretFile(root, "secret_build_env_file")
 	m.labels = l.labelMap(root)
 	l.endpoints(root)
 	l.unused(root)
@@ -162,6 +160,9 @@ func (l *loader) gitFields(root *contract.Node) {
 		l.m.branch = branch
 		if !branchName(branch) {
 			l.on(ruleBranch, n, `git.branch: "%s" is not a valid branch name`, show(branch)).Mend = "see `git check-ref-format --branch`"
+		} else if commitID.MatchString(branch) {
+			add := l.on(ruleCommit, n, "git.branch: %s is the id of a commit; Racetrack clones branches and tags only", branch)
+			add.Mend = "put a tag on the commit and name that"
 		}
 	}
 	if dir, n := l.text(git, "directory", "git."); n != nil {
@@ -174,9 +175,12 @@ func (l *loader) gitFields(root *contract.Node) {
 	}
 }
 
+// commitID is the whole id of a commit.
+var commitID = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+
 func (l *loader) remote(remote string, n *contract.Node) {
-	l.m.remote = remote
 	if strings.HasPrefix(remote, "file://") || strings.HasPrefix(remote, "/") {
+		l.m.remote = remote
 		l.on(ruleLocalRemote, n, "git.remote: is on this machine; it works here, and Racetrack takes https:// only").Mend = "write the repository's https address before you deploy"
 		return
 	}
@@ -186,6 +190,7 @@ func (l *loader) remote(remote string, n *contract.Node) {
 		add.Mend = "write the repository's https address"
 		return
 	}
+	l.m.remote = remote
 	if host, _, _ := strings.Cut(rest, "/"); strings.Contains(host, "@") {
 		add := l.on(ruleCredentials, n, "git.remote: holds credentials, which everybody who sees the manifest can read")
 		add.Mend = "give them to Racetrack as git credentials"
@@ -252,6 +257,9 @@ func (l *loader) deprecated(root *contract.Node, key, replacement string) {
 
 // unusedKeys warns of keys that the job type does not read (reference J8).
 func (l *loader) unusedKeys(n *contract.Node, prefix string, known []string) {
+	if l.m.job.kind == dockerSelf {
+		return // its template may read any key
+	}
 	for _, m := range n.Members {
 		if contains(known, m.Key) {
 			continue
@@ -309,7 +317,7 @@ func (l *loader) endpoints(root *contract.Node) {
 
 // unused warns of fields that say something to other job types only (reference E2).
 func (l *loader) unused(root *contract.Node) {
-	if len(l.texts(root, "system_dependencies")) == 0 {
+	if len(l.texts(root, "system_dependencies")) == 0 || l.m.job.kind == dockerSelf {
 		return
 	}
 	add := l.on(ruleUnused, root.Get("system_dependencies"), "system_dependencies: not used by docker-proxy")

@@ -46,16 +46,22 @@ func (Contract) Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task
 		Resources: contract.ResourcesOf(t, v),
 		Network:   t.Network,
 		HTTP: &task.HTTPExchange{
-			Ports: ports, Probe: true, Method: "POST", Path: performPath, ContentType: "application/json", Body: body,
+			Ports: ports, Probe: true, Outside: true, Method: "POST", Path: requestPath(d.Kind, t.Name, t.Version), ContentType: "application/json", Body: body,
 		},
 		Timeouts: timeouts(),
 		Warnings: warnings,
 		Detail:   nil, // Collect needs none
 	}
-	if d.Kind == dockerSelf {
-		x.HTTP.Path = "/pub/job/" + t.Name + "/" + t.Version + "/api/v1" + performPath
-	}
 	return x, nil
+}
+
+// requestPath is where a job takes its calls: behind the wrapper at /perform, whether the wrapper forwards or rewrites, and
+// at the whole path for jobs that are their own wrapper.
+func requestPath(kind jobKind, name, version string) string {
+	if kind == dockerSelf {
+		return "/pub/job/" + name + "/" + version + "/api/v1" + performPath
+	}
+	return performPath
 }
 
 // environment is what every container of a job gets (reference 3.4). A single run has no gateway and no deployment: PUB_URL

@@ -236,7 +236,14 @@ infrastructure_target: local
 		{"reserved", base + "runtime_env: {A: b, JOB_NAME: x, PUB_URL: y}", []string{"e E1 job.yaml:6:21 found illegal runtime env vars, which conflict with reserved names: {'JOB_NAME', 'PUB_URL'}"}},
 		{"fatman is free", base + "runtime_env: {FATMAN_NAME: x}", nil},
 		{"dependencies", base + "system_dependencies: [vim]", []string{"w E2 job.yaml:6:22 system_dependencies: not used by docker-proxy"}},
-		{"build secrets", base + "secret_build_env_file: .env", []string{"w S3 job.yaml:6:24 secret_build_env_file: .env: build secrets are not passed to the build here"}},
+		{"build secrets", base + "secret_build_env_file: .env", []string{"e S1 job.yaml:6:24 secret env file doesn't exist: .env"}},
+		{"a commit", replaced("https://h/r", "https://h/r\n  branch: 0123456789abcdef0123456789abcdef01234567"), []string{"w G5 job.yaml:5:11 git.branch: 0123456789abcdef0123456789abcdef01234567 is the id of a commit; Racetrack clones branches and tags only"}},
+		{"values for a shell", base + "runtime_env: {A: 'x y', B: '$(id)', C: \"a\\nb\", D: '{\"a\": 1}'}", []string{
+			"w E4 job.yaml:6:28 runtime_env.B: quotes, $, backquotes, backslashes and line ends arrive changed on Racetrack",
+			"w E4 job.yaml:6:40 runtime_env.C: quotes, $, backquotes, backslashes and line ends arrive changed on Racetrack",
+			"w E4 job.yaml:6:51 runtime_env.D: quotes, $, backquotes, backslashes and line ends arrive changed on Racetrack",
+		}},
+		{"a long manifest", base + "runtime_env: {A: " + strings.Repeat("x", 2500) + "}", []string{"w F8 job.yaml the manifest and runtime_env make 5110 characters; Racetrack on Docker fails on more than 4096"}},
 		{"no secrets", base + "secret_runtime_env_file: .env", []string{"e S1 job.yaml:6:26 secret env file doesn't exist: .env"}},
 		{"secrets outside", base + "secret_runtime_env_file: ../.env", []string{`e S1 job.yaml:6:26 secret_runtime_env_file: "../.env" leaves the package`}},
 
@@ -314,6 +321,14 @@ func TestPackage(t *testing.T) {
 		}, ".:Dockerfile"},
 		{"directory leads out", files{"job.yaml": dir("svc"), "svc": "-> /etc", "Dockerfile": "FROM busybox"}, nil, ".:Dockerfile"},
 
+		{"low port", files{"job.yaml": base + "jobtype_extra: {user_module_port: 80}", "Dockerfile": "FROM busybox\n"}, []string{
+			"w K1 Dockerfile the server listens on port 80; Racetrack on Kubernetes runs jobs as user 100000 without privileges, which cannot",
+		}, ""},
+		{"low exposed port", files{"job.yaml": base, "Dockerfile": "FROM busybox\nEXPOSE 443/tcp\n"}, []string{
+			"w K1 Dockerfile the server listens on port 443; Racetrack on Kubernetes runs jobs as user 100000 without privileges, which cannot",
+		}, ""},
+		{"several exposed ports", files{"job.yaml": base, "Dockerfile": "FROM busybox\nEXPOSE 80 8080\n"}, nil, ""},
+		{"identity hook", files{"job.yaml": base + "jobtype_extra: {proxy_mode: rewrite}", "Dockerfile": "FROM busybox", "proxy_settings.py": "# nothing\nfrom typing import Dict\n\ndef rewrite_proxy_paths(content: bytes, headers: Dict[str, str], base_path: str) -> bytes:\n    return content  # as it is\n"}, nil, ""},
 		{"broken dockerfile", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPPY a b\n"}, []string{"e D4 Dockerfile:2 Dockerfile line 2: unknown instruction: COPPY (did you mean COPY?)"}, ""},
 		{"private bases", files{"job.yaml": base, "Dockerfile": `FROM localhost:5000/a AS one
 FROM registry.corp.internal/b AS two
@@ -353,8 +368,8 @@ COPY $X /x
 		}, ""},
 		{"below", files{"job.yaml": dir("svc"), "svc/Dockerfile": "FROM busybox\nCOPY gone /\n"}, []string{"e D7 svc/Dockerfile:2 Dockerfile line 2: COPY gone: not in the build context"}, ""},
 		{"dockerfile job", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:1.0.0"), "Dockerfile": "FROM busybox\n"}, nil, ".:Dockerfile"},
-		{"template", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:latest"), "Dockerfile": "FROM busybox\nENV A={{ manifest.name }}\n"}, []string{
-			"e D10 Dockerfile:2:7 template error: {{ manifest.name }} is not supported (line 2)",
+		{"template", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:latest"), "Dockerfile": "FROM busybox\n{% include 'x' %}\n"}, []string{
+			"e D10 Dockerfile:2 template error: {% include %} is not supported (line 2)",
 		}, ""},
 		{"no template", files{"job.yaml": base, "Dockerfile": "FROM busybox\nENV A={{x}}\n"}, nil, ".:Dockerfile"},
 		{"jobtype files", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:latest"), "Dockerfile": "FROM busybox\nCOPY --from=jobtype x /x\n"}, []string{
@@ -407,11 +422,31 @@ COPY $X /x
 	}
 }
 
-// TestEveryRuleIsTested reads the two tables above out of this file.
+// TestLogin holds reference 1.2: a private base image is a warning where this machine has a login for its registry.
+func TestLogin(t *testing.T) {
+	f := files{"job.yaml": base, "Dockerfile": "FROM reg.corp.internal/a AS a\nFROM other.corp.internal/b\nCOPY --from=a / /\n"}
+	_, found := racetrack.New().Load(open(t, f.write(t)), contract.Options{Login: func(host string) bool { return host == "reg.corp.internal" }})
+	if diff := cmp.Diff([]string{
+		"w D5 Dockerfile:1 the base image reg.corp.internal/a comes from the private registry reg.corp.internal",
+		"e D5 Dockerfile:2 the base image other.corp.internal/b comes from the private registry other.corp.internal",
+	}, brief(found)); diff != "" {
+		t.Errorf("findings (-want +got)\n%s", diff)
+	}
+}
+
+// TestEveryRuleIsTested reads the tables out of the tests' files.
 func TestEveryRuleIsTested(t *testing.T) {
-	data, err := os.ReadFile("racetrack_test.go")
+	tests, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var data []byte
+	for _, name := range tests {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = append(data, text...)
 	}
 	ids := map[string]bool{}
 	for _, r := range racetrack.Rules() {

@@ -78,50 +78,81 @@ func unquote(s string) string {
 	return s
 }
 
-// secrets checks secret_runtime_env_file, which lies next to the manifest, and notes its place. A repository does not hold
-// it, so there it may be missing.
-func (l *loader) secrets(d *detail) {
-	file, n := l.m.secretFile, l.m.secretNode
+// secretFile is a file of secret variables that the manifest names.
+type secretFile struct {
+	// file is clean and lies in the manifest's folder; "" when there is none.
+	file string
+	vars []task.EnvVar
+	// broken tells that some of its lines could not be read.
+	broken bool
+}
+
+// secretFile reads secret_build_env_file or secret_runtime_env_file, which lie next to the manifest. A repository does not
+// hold them, so there they may be missing.
+func (l *loader) secretFile(root *contract.Node, field string) secretFile {
+	file, n := l.text(root, field, "")
 	if n == nil {
-		return
+		return secretFile{}
 	}
 	clean, ok := below(file)
 	if !ok || clean == "" {
-		l.on(ruleSecretFile, n, `secret_runtime_env_file: "%s" leaves the package`, show(file)).Mend = "write a path below the manifest's folder"
-		return
+		l.on(ruleSecretFile, n, `%s: "%s" leaves the package`, field, show(file)).Mend = "write a path below the manifest's folder"
+		return secretFile{}
 	}
-	if !isFile(l.pkg.fs, clean) {
+	if !isFile(l.home.fs, clean) {
 		add := l.on(ruleSecretFile, n, "secret env file doesn't exist: %s", show(file))
 		add.Mend = "write it, with lines of KEY=value"
-		if l.git {
+		if l.git && l.home == l.pkg {
 			add.Severity = task.SeverityWarning
 			add.Why = "secrets are not in the repository"
-			add.Mend = "give its variables to the run with -e"
+			add.Mend = "hand over the manifest with the file beside it, or give the variables to the run with --env"
 		}
-		return
+		return secretFile{}
 	}
-	data, err := contract.ReadText(l.pkg.fs, clean)
+	data, err := contract.ReadText(l.home.fs, clean)
 	if err != nil {
-		l.on(ruleSecretForm, n, "secret_runtime_env_file: %s", show(err.Error()))
-		return
+		l.on(ruleSecretForm, n, "%s: %s", field, show(err.Error()))
+		return secretFile{}
 	}
 	vars, problems := parseSecrets(data)
 	for _, p := range problems {
 		l.found(ruleSecretForm, clean, contract.At{Line: p.line}, "line %d: %s", p.line, p.what).Mend = p.mend
 	}
+	l.note("secrets: %d variables from %s", len(vars), show(clean))
+	return secretFile{clean, vars, len(problems) > 0}
+}
+
+// secrets notes the place of the secret variables of the job.
+func (l *loader) secrets(d *detail) {
+	s := l.m.runSecrets
 	var taken []string
-	for _, v := range vars {
+	for _, v := range s.vars {
 		if contains(reservedNames(l.legacy), v.Name) {
 			taken = append(taken, v.Name)
 		}
 	}
 	if len(taken) > 0 {
-		l.found(ruleReserved, clean, contract.At{}, "%s", conflict(taken)).Mend = "rename the variables"
+		l.found(ruleReserved, s.file, contract.At{}, "%s", conflict(taken)).Mend = "rename the variables"
 	}
-	if len(problems) == 0 && l.pkg.dir != "" {
-		d.SecretFile, d.SecretDir = clean, l.pkg.dir
-		l.note("secrets: %d variables from %s", len(vars), show(clean))
+	if s.file != "" && !s.broken && l.home.dir != "" {
+		d.SecretFile, d.SecretDir = s.file, l.home.dir
 	}
+}
+
+// buildSecretID is the id that every build of a job finds its secret variables under (reference 6.5).
+const buildSecretID = "build_secrets"
+
+// buildSecrets are the variables for RUN --mount=type=secret,id=build_secrets, as lines of KEY="value"; without any, the
+// file is empty.
+func (l *loader) buildSecrets() task.BuildSecrets {
+	var lines strings.Builder
+	s := task.BuildSecrets{Values: map[string]string{}}
+	for _, v := range l.m.buildSecrets.vars {
+		fmt.Fprintf(&lines, "%s=\"%s\"\n", v.Name, v.Value)
+		s.Values[v.Name] = v.Value
+	}
+	s.Files = map[string]string{buildSecretID: lines.String()}
+	return s
 }
 
 // readSecrets reads the secret variables of a task when it is run. The file may have changed or gone since the task was

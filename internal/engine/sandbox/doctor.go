@@ -19,7 +19,7 @@ import (
 func (e *Engine) Inspect(ctx context.Context) []engine.Check {
 	checks := []engine.Check{kernel(), rights(), userNamespaces(), overlay(), filtering()}
 	checks = append(checks, limits()...)
-	return append(checks, e.probe(ctx))
+	return append(checks, e.gpuCheck(), e.probe(ctx))
 }
 
 func kernel() engine.Check {

@@ -206,8 +206,8 @@ var (
 	frozen = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
-// mounts lists everything that is mounted in a container, in order.
-func mounts(spec *engine.Spec) ([]mount, error) {
+// mounts lists everything that is mounted in a container, in order; devices are the mounts of what it is given of the machine's.
+func mounts(spec *engine.Spec, devices []mount) ([]mount, error) {
 	fresh := func(fs, target, options string, attr uint64) mount {
 		return mount{kind: "fs", source: fs, target: target, options: options, attr: attr}
 	}
@@ -246,6 +246,7 @@ func mounts(spec *engine.Spec) ([]mount, error) {
 		return nil, err
 	}
 	list = append(list, names...)
+	list = append(list, devices...)
 	for _, m := range spec.Mounts {
 		one, err := userMount(m)
 		if err != nil {

@@ -36,6 +36,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"longshore/internal/engine"
+	"longshore/internal/engine/sandbox/cdi"
 )
 
 // Name is the engine's name.
@@ -47,11 +48,14 @@ type Config struct {
 	// overlayfs can write to (not itself an overlay or NFS) and that supports id-mapped mounts, such as ext4, xfs and btrfs.
 	// Several processes may share it.
 	Dir string
+	// CDIDirs are the folders of Container Device Interface specs, the one that wins last; none means /etc/cdi and /var/run/cdi.
+	CDIDirs []string
 }
 
 // Engine runs containers on this machine. It is safe for concurrent use.
 type Engine struct {
 	dir     string
+	cdiDirs []string
 	spawner spawner
 
 	mu         sync.Mutex
@@ -65,6 +69,7 @@ var (
 	_ engine.Sweeper       = (*Engine)(nil)
 	_ engine.Inspector     = (*Engine)(nil)
 	_ engine.FolderRemover = (*Engine)(nil)
+	_ engine.GPUProvider   = (*Engine)(nil)
 )
 
 // New returns an engine. It touches nothing: the machine is looked at on first use. There is nothing to close.
@@ -72,7 +77,11 @@ func New(c Config) (*Engine, error) {
 	if !filepath.IsAbs(c.Dir) {
 		return nil, fmt.Errorf("sandbox: Config.Dir %q is not an absolute path", c.Dir)
 	}
-	return &Engine{dir: filepath.Clean(c.Dir), containers: map[string]*container{}}, nil
+	e := &Engine{dir: filepath.Clean(c.Dir), cdiDirs: c.CDIDirs, containers: map[string]*container{}}
+	if len(e.cdiDirs) == 0 {
+		e.cdiDirs = cdi.DefaultDirs()
+	}
+	return e, nil
 }
 
 // Name implements engine.Engine.
@@ -90,6 +99,7 @@ type container struct {
 	root        rootfs
 	kept        string   // Spec.WritableLayer
 	made        []string // mount points made in it
+	gpus        heldGPUs
 	proc        *os.Process
 
 	ended chan struct{} // closed when everything is dead, logged and counted
@@ -272,6 +282,7 @@ func (c *container) follow(streams *sync.WaitGroup, pipes []*os.File, release fu
 			c.exit.Unenforced = append(c.exit.Unenforced, "clean-up: "+err.Error())
 		}
 	}
+	c.gpus.release()
 	c.mu.Lock()
 	if c.net != nil {
 		c.net.Close()

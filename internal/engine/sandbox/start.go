@@ -51,6 +51,7 @@ type starter struct {
 	cgroup  *cgroup
 	log     *logWriter
 	disk    *diskWatch
+	gpus    heldGPUs
 	control link // to the launcher
 	desc    *os.File
 	pipes   []*os.File // our ends of stdout and stderr
@@ -122,7 +123,10 @@ func (s *starter) run(ctx context.Context) error {
 	if err := s.folder(); err != nil {
 		return err
 	}
-	mounts, err := mounts(&s.spec)
+	if err := s.takeGPUs(); err != nil {
+		return err
+	}
+	mounts, err := mounts(&s.spec, s.gpus.mounts())
 	if err != nil {
 		return err
 	}
@@ -353,6 +357,7 @@ func (s *starter) become() error {
 		args:      s.spec.Process.Args,
 		filter:    s.filter,
 	}
+	s.spec.Process.Env = s.gpus.environment(s.spec.Process.Env)
 	l.env, l.path = environment(s.spec.Process, s.spec.Hostname, who.home)
 	if s.disk != nil {
 		l.rlimits[unix.RLIMIT_FSIZE] = uint64(s.disk.limit)
@@ -437,6 +442,7 @@ func (s *starter) undo() error {
 	if s.held {
 		s.e.spawner.release()
 	}
+	s.gpus.release()
 	if s.dir != "" {
 		errs = append(errs, removeFolder(s.dir, s.root.workDir))
 	}
@@ -452,7 +458,7 @@ func (s *starter) finish() engine.Handle {
 	s.desc.Close()
 	c := &container{
 		id: s.spec.ID, dir: s.dir, hostNetwork: s.spec.Network == engine.NetworkHost, stopSignal: s.stop, cgroup: s.cgroup,
-		log: s.log, disk: s.disk, root: s.root, kept: s.spec.WritableLayer, made: s.made, proc: s.proc, ended: make(chan struct{}),
+		log: s.log, disk: s.disk, root: s.root, kept: s.spec.WritableLayer, made: s.made, gpus: s.gpus, proc: s.proc, ended: make(chan struct{}),
 	}
 	var streams sync.WaitGroup
 	for i, stream := range []engine.Stream{engine.Stdout, engine.Stderr} {
@@ -462,5 +468,5 @@ func (s *starter) finish() engine.Handle {
 	s.e.containers[c.id] = c
 	s.e.mu.Unlock()
 	go c.follow(&streams, s.pipes, s.e.spawner.release)
-	return engine.Handle{ID: c.id, Engine: Name, PID: c.proc.Pid, StartedAt: s.last, Steps: s.steps}
+	return engine.Handle{ID: c.id, Engine: Name, PID: c.proc.Pid, StartedAt: s.last, Steps: s.steps, Notes: s.gpus.grant.Notes}
 }

@@ -96,7 +96,7 @@ func (e *Engine) orphans() ([]orphan, error) {
 	var list []orphan
 	known := map[string]bool{}
 	for _, d := range entries {
-		if d.Name() == skeletonName {
+		if d.Name() == skeletonName || d.Name() == gpuLocks {
 			continue
 		}
 		known[d.Name()] = true

@@ -1,0 +1,228 @@
+package iexec_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"longshore/internal/contract"
+	"longshore/internal/contract/iexec"
+	"longshore/internal/task"
+)
+
+// publish lays out what a run left as "run -o" does, and returns its files with the result.
+func publish(t *testing.T, tk *task.Task, left files, log string, change func(l *task.Leftovers)) contract.ResultFiles {
+	t.Helper()
+	dialect := tk.Dialect
+	got := run(t, tk, nil, left, func(l *task.Leftovers) {
+		l.Log = write(t, "log", log)
+		l.Stdout = l.Log
+		if change != nil {
+			change(l)
+		}
+	})
+	all := files{"log": log}
+	for name, text := range left {
+		all["result/"+name] = text
+	}
+	res := &task.Result{Contract: "iexec", State: task.Succeeded, Dialect: dialect, Digest: got.Digest, DigestRule: got.DigestRule}
+	for name := range got.Outputs {
+		res.Outputs = append(res.Outputs, task.OutputResult{Name: name, Path: name})
+	}
+	if got.Outputs["stdout.txt"].Path != "" {
+		all["stdout.txt"] = log
+	}
+	dir := all.write(t)
+	if err := os.MkdirAll(filepath.Join(dir, "result"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return contract.ResultFiles{FS: open(t, dir), Result: res}
+}
+
+func open(t *testing.T, dir string) contract.Folder {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return contract.Folder{Root: root}
+}
+
+func digest(t *testing.T, r contract.ResultFiles) contract.ResultDigest {
+	t.Helper()
+	got, err := iexec.New().(contract.ResultDigester).DigestResult(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func pack(t *testing.T, r contract.ResultFiles) ([]byte, []string) {
+	t.Helper()
+	var b bytes.Buffer
+	notes, err := iexec.New().(contract.ResultPackager).PackResult(r, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), notes
+}
+
+// archive is an archive as a ResultFiles.
+func archive(t *testing.T, data []byte) contract.ResultFiles {
+	t.Helper()
+	file := write(t, "result.zip", string(data))
+	z, err := zip.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { z.Close() })
+	return contract.ResultFiles{FS: &z.Reader, Archive: file}
+}
+
+// The digest of a published result, of its archive and of the bare output folder is that of its run, by every rule.
+func TestDigestsAgreeInEveryForm(t *testing.T) {
+	callback := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"callback":"0x4CF114732732c072D49a783e80C6Fe9fe8BA420a"}}`}
+	for _, tc := range []struct {
+		name string
+		pkg  files
+		left files
+		log  string
+	}{
+		{"file", v5(`{}`), files{"result.txt": "A result", "computed.json": computedResult}, "said"},
+		{"folder", v5(`{}`), files{"d/1": "A", "d/2": "B", "d/sub/x": "", "computed.json": `{"deterministic-output-path": "/iexec_out/d"}`}, ""},
+		{"everything", v5(`{}`), files{"a": "A", "computed.json": `{"deterministic-output-path": "/iexec_out"}`}, "said"},
+		{"callback", callback, files{"computed.json": `{"callback-data": "0x00"}`}, ""},
+		{"determinism", v5(`{}`), files{"determinism.iexec": "hello\n"}, ""},
+		{"consensus", v2("", ""), files{"consensus.iexec": "3628800\n", "x/y": "z"}, "said"},
+		{"archive", v2("", ""), files{"a": "1", "b/c": "2"}, "said"},
+	} {
+		r := publish(t, mustLoad(t, tc.pkg), tc.left, tc.log, nil)
+		data, _ := pack(t, r)
+		forms := map[string]contract.ResultFiles{"folder of ours": r, "archive": archive(t, data)}
+		bare := maps.Clone(tc.left)
+		if tc.log != "" {
+			bare["stdout.txt"] = tc.log
+		}
+		if tc.name != "archive" {
+			forms["bare folder"] = contract.ResultFiles{FS: open(t, bare.write(t))}
+		}
+		for form, files := range forms {
+			if got := digest(t, files); r.Result.Digest == "" || got.Digest != r.Result.Digest || got.Missing != "" {
+				t.Errorf("%s, %s: %+v, want %s", tc.name, form, got, r.Result.Digest)
+			}
+			if files.Result == nil && iexec.New().(contract.ResultDigester).RecogniseResult(files) == "" {
+				t.Errorf("%s, %s is not recognised", tc.name, form)
+			}
+		}
+	}
+}
+
+// The lenient decoder of workers, on request only (worked values of section 11.1).
+func TestLenientDecoding(t *testing.T) {
+	tk, findings := iexec.New().Load(v5(`{}`).source(t), contract.Options{Variant: "lenient"})
+	if task.HasErrors(findings) {
+		t.Fatal(findings)
+	}
+	for text, want := range map[string]string{
+		"hello\n": "a6738a340f7866bc5bc8ac2f3b672dfd6f77cbcd5a07b8aca55beb7564f7f46b",
+		"hollo\n": "45ad1a4dd5549c7682a52bf11829391e1b8640d980da9cf5bbb8e4ae89ee1d27",
+		"hippo\n": "45ad1a4dd5549c7682a52bf11829391e1b8640d980da9cf5bbb8e4ae89ee1d27",
+		"jumps\n": "45ad1a4dd5549c7682a52bf11829391e1b8640d980da9cf5bbb8e4ae89ee1d27",
+		"0xda9a34f3846cc4434eb31ad870aaf47c8a123225732db003c0c19f3c3f6faa01": "da9a34f3846cc4434eb31ad870aaf47c8a123225732db003c0c19f3c3f6faa01",
+		strings.Repeat("z", 64): strings.Repeat("ef", 32),
+	} {
+		r := publish(t, tk, files{"determinism.iexec": text}, "", nil)
+		if r.Result.Digest != want || digest(t, r).Digest != want {
+			t.Errorf("%q: %s, want %s", text, r.Result.Digest, want)
+		}
+	}
+}
+
+func TestCallbackData(t *testing.T) {
+	manifest := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"callback":"0x4CF114732732c072D49a783e80C6Fe9fe8BA420a"}}`}
+	for _, tc := range []struct {
+		variant, data, warned string
+		fails                 bool
+	}{
+		{"", "0xabc", "odd number", false},
+		{"", "abcd", "", false},
+		{"", "0xhello", "", true},
+		{"lenient", "0xhello", "not hexadecimal", false},
+	} {
+		tk, _ := iexec.New().Load(manifest.source(t), contract.Options{Variant: tc.variant})
+		got := run(t, tk, nil, files{"computed.json": `{"callback-data": "` + tc.data + `"}`}, nil)
+		if (got.Failure != nil) != tc.fails || (got.Digest == "") != tc.fails || !strings.Contains(strings.Join(got.Warnings, "\n"), tc.warned) {
+			t.Errorf("%s: %+v", tc.data, got)
+		}
+	}
+}
+
+// An archive depends on names and contents only; links are left out, and an app's own stdout.txt is kept.
+func TestPackResult(t *testing.T) {
+	tk := mustLoad(t, v5(`{}`))
+	left := files{"b/deep": "2", "a": "1", "stdout.txt": "own", "computed.json": computedResult, "result.txt": "r"}
+	r := publish(t, tk, left, "said", nil)
+	data, notes := pack(t, r)
+	again, _ := pack(t, publish(t, tk, left, "said", nil))
+	if !bytes.Equal(data, again) {
+		t.Error("the same outputs gave other bytes")
+	}
+	const want = "6523d4564d01f9cadc0ec845b0f260fc4931e98fc5e8e32aa9d1595e3245be49"
+	if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != want {
+		t.Errorf("sha256 %x, want %s", got, want)
+	}
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range z.File {
+		names = append(names, f.Name)
+		if f.Mode() != 0o644 || f.Modified.UTC().Year() != 1980 || f.Method != zip.Store {
+			t.Errorf("%+v", f.FileHeader)
+		}
+	}
+	if d := cmp.Diff([]string{".stdout.txt", "a", "b/deep", "computed.json", "result.txt", "stdout.txt"}, names); d != "" {
+		t.Error(d)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "its own stdout.txt") {
+		t.Error(notes)
+	}
+}
+
+// A result that was tampered with, or is none, never ends in a digest of something else.
+func TestDigestResultOfStrangers(t *testing.T) {
+	tk := mustLoad(t, v5(`{}`))
+	r := publish(t, tk, files{"result.txt": "A", "computed.json": computedResult}, "", nil)
+	root := r.FS.(contract.Folder).Root
+	if err := root.Remove("result/result.txt"); err != nil {
+		t.Fatal(err)
+	}
+	if got := digest(t, r); got.Digest != "" || !strings.Contains(got.Missing, "does not exist") {
+		t.Errorf("%+v", got)
+	}
+	if err := root.Symlink("computed.json", "result/result.txt"); err != nil {
+		t.Fatal(err)
+	}
+	if got := digest(t, r); got.Digest != "" || !strings.Contains(got.Missing, "is a link") {
+		t.Errorf("%+v", got)
+	}
+	if err := root.RemoveAll("result"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := iexec.New().(contract.ResultDigester).DigestResult(r); task.CodeOf(err) != task.ReasonInput {
+		t.Errorf("%v", err)
+	}
+	if why := iexec.New().(contract.ResultDigester).RecogniseResult(contract.ResultFiles{FS: open(t, files{"x": ""}.write(t))}); why != "" {
+		t.Errorf("any folder is a result: %s", why)
+	}
+}

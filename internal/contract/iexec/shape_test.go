@@ -1,0 +1,58 @@
+package iexec_test
+
+import (
+	"strings"
+	"testing"
+
+	"longshore/internal/task"
+)
+
+// Every known field of every generation has a kind, also those that no run needs.
+func TestKindsOfFields(t *testing.T) {
+	const v1 = `{"name":"n","app":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}`
+	const v2 = `{"app":{"name":"n","price":1,"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}}`
+	const v3 = `{"app":{"name":"n","multiaddr":"a/b:1"}`
+	for _, tc := range []struct{ base, more, at, rule, want string }{
+		{v1, `"work":{"cmdline":10}`, "iexec.json:1:82", "IEXEC005", "work.cmdline is a number, must be a string"},
+		{v1, `"work":[]`, "", "IEXEC005", "work is a list, must be an object"},
+		{v2, `"license":5`, "", "IEXEC005", "license is a number, must be a string"},
+		{v2, `"social":{"github":false}`, "", "IEXEC005", "social.github is a boolean, must be a string"},
+		{v2, `"dataset":"a"`, "", "IEXEC005", "dataset is a string, must be an object"},
+		{v2, `"dataset":{"name":1,"price":{}}`, "", "IEXEC005", "dataset.name is a number, must be a string"},
+		{v2, `"order":{"sell":{"volume":true}}`, "", "IEXEC005", "order.sell.volume is a boolean, must be a whole number"},
+		{v2, `"order":{"buy":{"app":0}}`, "", "IEXEC005", "order.buy.app is a number, must be a string"},
+		{v2, `"dataset":{"price":-1}`, "", "IEXEC062", "dataset.price: -1 is not a valid amount"},
+		{v2, `"dataset":{"price":"1.5 nRLC"}`, "", "IEXEC062", "dataset.price: 1.5 nRLC is not a valid amount"},
+		{v2, `"dataset":{"price":"0.000000001 RLC"}`, "", "", ""},
+		{v2, `"category":{"workClockTimeRef":"100"}`, "", "", ""},
+		{v3, `"dataset":{"multiaddr":["x"]}`, "", "IEXEC005", "dataset.multiaddr is a list, must be a string"},
+		{v3, `"dapps":[{"name":1}]`, "", "IEXEC005", "dapps.*.name is a number, must be a string"},
+		{v3, `"categories":[1]`, "", "IEXEC005", "categories.* is a number, must be a string"},
+		{v3, `"order":{"apporder":{"appprice":"cheap"}}`, "", "IEXEC062", "order.apporder.appprice: cheap is not a valid amount"},
+		{v3, `"buyConf":{"callback":1}`, "", "IEXEC005", "buyConf.callback is a number, must be a string"},
+		{v3, `"dataset":null,"license":null`, "", "", ""},
+		{`{"app":{"name":"n","owner":7,"multiaddr":"a/b:1"}`, `"workerpool":{"owner":{}}`, "", "IEXEC005", "app.owner is a number, must be a string"},
+	} {
+		_, findings := load(t, files{"iexec.json": tc.base + "," + tc.more + "}"})
+		var got []task.Finding
+		for _, f := range findings {
+			if f.Rule == "IEXEC005" || f.Rule == "IEXEC062" {
+				got = append(got, f)
+			}
+		}
+		switch {
+		case tc.rule == "" && len(got) > 0:
+			t.Errorf("%s: %v", tc.more, got)
+		case tc.rule == "":
+		case len(got) == 0 || got[0].Rule != tc.rule || !strings.HasPrefix(got[0].What, tc.want) || got[0].Line != 1 || tc.at != "" && got[0].Position() != tc.at:
+			t.Errorf("%s: %v, want %s", tc.more, got, tc.want)
+		}
+		for i, f := range got {
+			for _, other := range got[i+1:] {
+				if f == other {
+					t.Errorf("%s: reported twice: %v", tc.more, f)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package racetrack
+
+import "strings"
+
+// passedOn warns of variables that Racetrack changes on their way to the job, or cannot pass on: it writes them into a
+// shell's command line or into the text of a Kubernetes object (reference 5.4, 9.1). Here they arrive as they are.
+func (l *loader) passedOn() {
+	length := len(l.doc.text)
+	for _, v := range l.m.runtimeEnv {
+		length += len(v.Name) + len(v.Value) + len(` --env =""`)
+		if strings.ContainsAny(v.Value, "\"`$\\\n") {
+			add := l.on(ruleShell, v.member.Value, "runtime_env.%s: quotes, $, backquotes, backslashes and line ends arrive changed on Racetrack", show(v.Name))
+			add.Why = "Racetrack puts the value into a shell's command line, or into the text of a Kubernetes object"
+			add.Mend = "put the value into a file of the job"
+		}
+	}
+	if length > maxCommandLine && unusable("JOB_MANIFEST_YAML", l.doc.text) == "" {
+		add := l.on(ruleCommandLine, nil, "the manifest and runtime_env make %d characters; Racetrack on Docker fails on more than %d", length, maxCommandLine)
+		add.Why = "it starts a job with one command line, and answers: maximum tty line length has been exceeded"
+		add.Mend = "move what is long into a file of the job"
+	}
+}
+
+// maxCommandLine is how long a command of Racetrack's docker target may be.
+const maxCommandLine = 4096

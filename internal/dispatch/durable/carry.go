@@ -1,0 +1,360 @@
+package durable
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"longshore/internal/blob"
+	"longshore/internal/dispatch"
+	"longshore/internal/dispatch/worker"
+	"longshore/internal/store"
+	"longshore/internal/task"
+)
+
+// carry carries a claimed run out, on a goroutine of its own; begun tells that an earlier process has begun the attempt. It ends
+// with the service and not with a caller: then the job goes on without us.
+func (s *Service) carry(c *carried, run store.Run, begun bool) {
+	s.hub.open(run)
+	s.under.Go(func() {
+		defer s.leave(c)
+		s.attempt(s.life, c, run, begun)
+	})
+}
+
+// attempt carries one attempt to its end and writes that down.
+func (s *Service) attempt(ctx context.Context, c *carried, run store.Run, begun bool) {
+	name := worker.Name(run.ID, run.Attempt)
+	stop := make(chan struct{})
+	defer close(stop)
+	go s.passCancel(ctx, c, name, stop)
+	var releases []func()
+	defer func() {
+		for _, r := range releases {
+			r()
+		}
+	}()
+	var err error
+	if !begun {
+		var job worker.Job
+		if job, releases, err = s.job(ctx, run); err == nil {
+			err = s.cfg.Worker.Begin(ctx, job)
+		}
+	}
+	var o worker.Outcome
+	if err == nil {
+		o, err = s.cfg.Worker.Follow(ctx, name, func(e worker.Event) { s.hub.event(run, e) })
+	}
+	if ctx.Err() != nil {
+		return // closed: taken up again at the next start
+	}
+	if errors.Is(err, worker.ErrLost) {
+		err = (&task.Error{Code: task.ReasonEngine, Message: "its worker process died", Cause: err}).WithHint("the server tries again by itself")
+	}
+	end, err := s.end(ctx, run, o, err)
+	if err != nil {
+		s.trouble("keeping the outputs of a run failed; it is tried again", err, "run", run.ID)
+		end = s.failed(run, err)
+	}
+	s.finish(ctx, run, end)
+	if err := s.cfg.Worker.Forget(context.WithoutCancel(ctx), name); err != nil {
+		s.trouble("removing a job's folder failed", err, "run", run.ID)
+	}
+}
+
+// passCancel hands a wish for the end on to the worker.
+func (s *Service) passCancel(ctx context.Context, c *carried, name string, stop <-chan struct{}) {
+	select {
+	case <-c.cancel:
+	case <-stop:
+		return
+	}
+	// The wish may come before the worker knows the job, so it is repeated until the attempt is over.
+	t := time.NewTicker(200 * time.Millisecond)
+	defer t.Stop()
+	for {
+		s.trouble("cancelling a run failed", s.cfg.Worker.Cancel(ctx, name), "job", name)
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// job is what the worker is told, with the run's files on this machine.
+func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(), error) {
+	var sub Submission
+	if err := json.Unmarshal(run.Request, &sub); err != nil {
+		return worker.Job{}, nil, task.Errorf(task.ReasonEngine, "the stored request cannot be read: %w", err)
+	}
+	v, err := s.cfg.Store.Version(ctx, run.Task)
+	if err != nil {
+		return worker.Job{}, nil, s.dbError(err)
+	}
+	pkg, err := s.packagePath(ctx, v)
+	if err != nil {
+		return worker.Job{}, nil, err
+	}
+	local, releases, err := s.local(ctx, worker.Name(run.ID, run.Attempt), &sub)
+	if err != nil {
+		return worker.Job{}, releases, err
+	}
+	req, err := sub.request(local)
+	return worker.Job{
+		Run: run.ID, Attempt: run.Attempt, Request: req, Timeouts: sub.Timeouts, Network: sub.Network && s.cfg.Network,
+		Package: worker.Package{Path: pkg, Contract: v.Contract, Variant: run.Variant, Digest: v.Package},
+	}, releases, err
+}
+
+// local puts a run's files where its container can have them. Single files are the blobs themselves, which containers see
+// read-only; folders are made of links to them, or copies where links cannot be.
+func (s *Service) local(ctx context.Context, job string, sub *Submission) (map[string]string, []func(), error) {
+	paths := map[string]string{}
+	var releases []func()
+	for i, name := range sortedKeys(sub.Files) {
+		f := sub.Files[name]
+		if f.Entries == nil {
+			path, release, err := s.cfg.Blobs.Local(ctx, f.Digest)
+			if err != nil {
+				return nil, releases, s.inputLost(name, err)
+			}
+			releases = append(releases, release)
+			paths[name] = path
+			continue
+		}
+		base := s.cfg.Worker.Folder(job)
+		dir := filepath.Join(base, "inputs", fmt.Sprint(i))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, releases, err
+		}
+		for _, e := range f.Entries {
+			if err := s.place(ctx, filepath.Join(dir, filepath.FromSlash(e.Path)), e); err != nil {
+				return nil, releases, s.inputLost(name+"/"+e.Path, err)
+			}
+		}
+		paths[name] = dir
+	}
+	return paths, releases, nil
+}
+
+func (s *Service) place(ctx context.Context, path string, e store.File) error {
+	if e.Mode == "dir" {
+		return os.MkdirAll(path, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	from, release, err := s.cfg.Blobs.Local(ctx, e.Digest)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if os.Link(from, path) == nil {
+		return nil
+	}
+	return copyFile(from, path)
+}
+
+func (s *Service) inputLost(name string, err error) error {
+	if errors.Is(err, blob.ErrNotFound) {
+		return task.Errorf(task.ReasonInput, "the input file %q is not kept any more", name).WithHint("submit the run again with the file")
+	}
+	return err
+}
+
+// end makes an attempt's outcome durable and says how the run goes on.
+func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome, err error) (store.End, error) {
+	if err != nil {
+		return s.failed(run, err), nil
+	}
+	files, err := s.keep(ctx, worker.Name(run.ID, run.Attempt), o)
+	if err != nil {
+		return store.End{}, err
+	}
+	r := o.Result
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: r.State, EndedAt: s.now(), Reason: r.Reason, Files: files, Usage: r.Usage}
+	if e.Result, err = json.Marshal(r); err != nil {
+		return e, err
+	}
+	if r.State == task.Failed && s.again(run, r.Reason) {
+		e.State, e.NotBefore = task.Queued, s.now().Add(s.backoff(run.Attempt))
+	}
+	return e, nil
+}
+
+// failed is the end of an attempt without a result.
+func (s *Service) failed(run store.Run, err error) store.End {
+	f := task.Failure{Reason: task.CodeOf(err), Message: err.Error(), Stage: task.Preparing}
+	if e, ok := errors.AsType[*task.Error](err); ok {
+		f.Hint, f.Findings = e.Hint, e.Findings
+	}
+	if !slices.Contains(task.Reasons(), f.Reason) {
+		f.Reason = task.ReasonImage
+	}
+	now := s.now()
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: task.Failed, EndedAt: now, Reason: f.Reason}
+	if s.again(run, f.Reason) {
+		e.State, e.NotBefore = task.Queued, now.Add(s.backoff(run.Attempt))
+	}
+	r := task.Result{
+		ID: run.ID, Contract: run.Contract, Task: run.TaskName, Version: run.TaskVersion, Variant: run.Variant, State: task.Failed, Failure: &f, Reason: f.Reason,
+		StartedAt: run.CreatedAt, EndedAt: now, Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
+	}
+	e.Result, _ = json.Marshal(r) // plain data
+	return e
+}
+
+// again tells whether a failure is tried again: ours always, the task's own when the caller asked for it.
+func (s *Service) again(run store.Run, why task.Code) bool {
+	s.mu.Lock()
+	c := s.carried[run.ID]
+	cancelled := c != nil && c.asked
+	s.mu.Unlock()
+	if cancelled {
+		return false
+	}
+	if why == task.ReasonEngine {
+		return run.Attempt < s.cfg.MaxAttempts
+	}
+	var sub Submission
+	return json.Unmarshal(run.Request, &sub) == nil && run.Attempt <= sub.Retry.Max && slices.Contains(sub.Retry.On, why)
+}
+
+const maxBackoff = 5 * time.Minute
+
+func (s *Service) backoff(attempt int) time.Duration {
+	d := s.cfg.Backoff
+	for range attempt - 1 {
+		d = min(2*d, maxBackoff)
+	}
+	return d
+}
+
+// requeue puts a run back that never started.
+func (s *Service) requeue(ctx context.Context, run store.Run, why error) {
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now()}
+	if why != nil {
+		e = s.failed(run, why)
+	}
+	s.finish(ctx, run, e)
+}
+
+// finish writes an attempt's end down, as often as it takes.
+func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		counted, err := s.cfg.Store.Finish(ctx, []store.End{e})
+		if err == nil {
+			if !counted[0] {
+				s.cfg.Log.Warn("another server has taken this run over; what was done here does not count", "run", run.ID, "attempt", run.Attempt)
+			}
+			break
+		}
+		s.trouble("writing down a run's end failed; it is tried again", err, "run", run.ID)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return // the job is still there, and is taken up at the next start
+		}
+	}
+	if e.State == task.Queued {
+		s.hub.again(run, e)
+		s.mu.Lock()
+		s.behind = true
+		s.mu.Unlock()
+		if wait := e.NotBefore.Sub(s.now()); wait > 0 {
+			time.AfterFunc(wait, func() {
+				s.mu.Lock()
+				s.behind = true
+				s.mu.Unlock()
+				s.poke()
+			})
+		}
+		return
+	}
+	s.hub.ended(run.ID)
+}
+
+// keep makes blobs of an outcome's files. The last step makes all of them durable at once.
+func (s *Service) keep(ctx context.Context, job string, o worker.Outcome) ([]store.File, error) {
+	known := map[string]string{}
+	for _, out := range o.Result.Outputs {
+		if out.Files == 1 && out.SHA256 != "" {
+			known[out.Path] = "sha256:" + out.SHA256
+		}
+	}
+	var files []store.File
+	take := func(path, name, digest string) error {
+		i, err := s.cfg.Blobs.Take(ctx, path, digest)
+		if err == nil {
+			files = append(files, store.File{Path: name, Digest: i.Digest, Size: i.Size})
+		}
+		return err
+	}
+	if o.Dir != "" {
+		err := filepath.WalkDir(o.Dir, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(o.Dir, p)
+			name := filepath.ToSlash(rel)
+			switch {
+			case err != nil || rel == "." || name == dispatch.ResultFile || name == o.Result.Log:
+				return err
+			case d.IsDir():
+				if empty, err := emptyDir(p); err != nil || !empty {
+					return err
+				}
+				files = append(files, store.File{Path: name, Mode: "dir"})
+			case d.Type() == fs.ModeSymlink:
+				target, err := os.Readlink(p)
+				files = append(files, store.File{Path: name, Mode: "link", Target: target})
+				return err
+			case d.Type().IsRegular():
+				digest := known[name]
+				if st, err := os.Stat(p); err != nil || st.IsDir() {
+					digest = ""
+				}
+				return take(p, name, digest)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if o.Log != "" {
+		if err := take(o.Log, store.LogPath, ""); err != nil {
+			return nil, err
+		}
+	}
+	if base := s.cfg.Worker.Folder(job); base != "" {
+		if err := take(filepath.Join(base, "events"), store.EventsPath, ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if len(files) == 0 {
+		return nil, nil
+	}
+	return files, s.cfg.Blobs.Sync(ctx)
+}
+
+func emptyDir(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return len(names) == 0, err
+}

@@ -1,0 +1,226 @@
+package durable
+
+import (
+	"context"
+	"time"
+
+	"longshore/internal/dispatch/worker"
+	"longshore/internal/store"
+	"longshore/internal/task"
+)
+
+// carried is a run that this server holds.
+type carried struct {
+	id    string
+	needs task.Resources
+	// cancel ends the attempt; it is the job's in the worker that ends, not our following it.
+	cancel chan struct{}
+	asked  bool // guarded by Service.mu
+}
+
+// reserve claims a run at its submission, when nobody waits and there is room; nil otherwise.
+func (s *Service) reserve(run *store.Run) *carried {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
+		s.behind = true
+		return nil
+	}
+	run.State, run.Attempt, run.Owner, run.LeaseUntil = task.Preparing, 1, s.cfg.Name, run.CreatedAt.Add(s.cfg.Lease)
+	return s.enter(*run)
+}
+
+// room is what is free, with zero for what is not counted; the caller holds mu.
+func (s *Service) room() task.Resources {
+	r := s.free
+	// A zero of what is counted means that nothing is left, and not that it is not counted.
+	if s.cfg.Capacity.CPU > 0 && r.CPU <= 0 {
+		r.CPU = -1
+	}
+	if s.cfg.Capacity.Memory > 0 && r.Memory <= 0 {
+		r.Memory = -1
+	}
+	return r
+}
+
+// enter books what a run needs; the caller holds mu.
+func (s *Service) enter(run store.Run) *carried {
+	c := &carried{id: run.ID, needs: run.Needs, cancel: make(chan struct{})}
+	s.carried[run.ID] = c
+	s.book(c.needs, -1)
+	s.slots--
+	return c
+}
+
+func (s *Service) book(n task.Resources, sign int64) {
+	s.free.CPU += task.MilliCPU(sign) * n.CPU
+	s.free.Memory += task.Bytes(sign) * n.Memory
+	s.free.GPUs += int(sign) * n.GPUs
+}
+
+// leave gives back what a run needed, and lets the next one have it.
+func (s *Service) leave(c *carried) {
+	s.mu.Lock()
+	if s.carried[c.id] == c {
+		delete(s.carried, c.id)
+		s.book(c.needs, 1)
+		s.slots++
+	}
+	s.mu.Unlock()
+	s.poke()
+}
+
+// poke has the queue looked at.
+func (s *Service) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// schedule claims runs whenever there may be room for one, until ctx ends.
+func (s *Service) schedule(ctx context.Context) {
+	t := time.NewTicker(s.cfg.Poll)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.mu.Lock()
+			s.behind = true // other servers, and runs that were held back
+			s.mu.Unlock()
+		case <-s.wake:
+		}
+		for s.claim(ctx) {
+		}
+	}
+}
+
+// claim takes what fits, and tells whether there may be more.
+func (s *Service) claim(ctx context.Context) bool {
+	s.mu.Lock()
+	if !s.behind || s.draining || s.slots == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	// What is submitted from here on pokes again.
+	c := store.Claim{Owner: s.cfg.Name, Now: s.now(), Until: s.now().Add(s.cfg.Lease), Free: s.room(), Max: s.slots}
+	s.behind = false
+	s.mu.Unlock()
+	runs, err := s.cfg.Store.Claim(ctx, c)
+	s.trouble("claiming runs failed", err)
+	waiting := err != nil || len(runs) == c.Max
+	if !waiting {
+		n, err := s.cfg.Store.Waiting(ctx)
+		waiting = err != nil || n
+	}
+	s.mu.Lock()
+	s.behind = s.behind || waiting
+	var here []*carried
+	for _, r := range runs {
+		here = append(here, s.enter(r))
+	}
+	s.mu.Unlock()
+	for i, r := range runs {
+		s.carry(here[i], r, false)
+	}
+	return err == nil && len(runs) == c.Max
+}
+
+// renew keeps the leases, takes up the wishes of other servers' callers, and gives the runs of dead servers back to the queue.
+func (s *Service) renew(ctx context.Context) {
+	t := time.NewTicker(s.cfg.Lease / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		s.trouble("telling that this server lives failed", s.heartbeat(ctx))
+		cancel, err := s.cfg.Store.Renew(ctx, s.cfg.Name, s.now().Add(s.cfg.Lease))
+		s.trouble("renewing leases failed", err)
+		for _, id := range cancel {
+			s.cancelHere(id)
+		}
+		expired, err := s.cfg.Store.Expire(ctx, s.cfg.Name, s.now())
+		s.trouble("looking for runs of dead servers failed", err)
+		if len(expired) > 0 {
+			s.cfg.Log.Warn("took runs back into the queue: their server says nothing", "runs", len(expired), "server", expired[0].Owner)
+			s.mu.Lock()
+			s.behind = true
+			s.mu.Unlock()
+			s.poke()
+		}
+	}
+}
+
+func (s *Service) heartbeat(ctx context.Context) error {
+	return s.cfg.Store.Heartbeat(ctx, store.Server{Name: s.cfg.Name, URL: s.cfg.URL, Version: s.cfg.Version, Capacity: s.cfg.Capacity, SeenAt: s.now()})
+}
+
+// Cancel asks for a run's end. It returns the run as it is then; it may take a moment to end.
+func (s *Service) Cancel(ctx context.Context, id, by string) (store.Run, error) {
+	run, err := s.cfg.Store.RequestCancel(ctx, id, by, s.now())
+	if err != nil {
+		return run, s.dbError(err)
+	}
+	s.cancelHere(id)
+	if run.State.Terminal() {
+		s.hub.ended(id)
+	}
+	return run, nil
+}
+
+func (s *Service) cancelHere(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.carried[id]; c != nil && !c.asked {
+		c.asked = true
+		close(c.cancel)
+	}
+}
+
+// recover takes up what an earlier process of this server held: runs whose job is there are followed to their end, the others go
+// back into the queue. Jobs of runs that are not ours any more are forgotten.
+func (s *Service) recover(ctx context.Context) error {
+	owned, err := s.cfg.Store.Owned(ctx, s.cfg.Name)
+	if err != nil {
+		return err
+	}
+	if _, err := s.cfg.Store.Renew(ctx, s.cfg.Name, s.now().Add(s.cfg.Lease)); err != nil {
+		return err
+	}
+	jobs, err := s.cfg.Worker.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, name := range jobs {
+		there[name] = true
+	}
+	for _, run := range owned {
+		name := worker.Name(run.ID, run.Attempt)
+		s.mu.Lock()
+		c := s.enter(run)
+		s.mu.Unlock()
+		if run.Cancel {
+			s.cancelHere(run.ID)
+		}
+		if there[name] {
+			s.cfg.Log.Info("taking up a run", "run", run.ID, "state", run.State)
+			delete(there, name)
+			s.carry(c, run, true)
+			continue
+		}
+		s.cfg.Log.Info("a run had not started; it goes back into the queue", "run", run.ID)
+		s.under.Go(func() { defer s.leave(c); s.requeue(ctx, run, nil) })
+	}
+	for name := range there {
+		s.under.Go(func() {
+			s.trouble("removing a job that is not ours any more failed", s.cfg.Worker.Forget(ctx, name), "job", name)
+		})
+	}
+	return nil
+}
