@@ -11,12 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	registry "longshore/internal/app/contracts"
 	"longshore/internal/contract"
-	"longshore/internal/contract/cytomine"
-	"longshore/internal/contract/iexec"
-	"longshore/internal/contract/kaapana"
-	"longshore/internal/contract/meca"
-	"longshore/internal/contract/racetrack"
 	"longshore/internal/dispatch"
 	"longshore/internal/engine"
 	"longshore/internal/engine/sandbox"
@@ -24,16 +20,8 @@ import (
 	"longshore/internal/task"
 )
 
-// contracts is the list of contracts. A new one is its folder and one line here.
-func contracts() []contract.Contract {
-	return []contract.Contract{
-		meca.New(),
-		cytomine.New(),
-		kaapana.New(),
-		iexec.New(),
-		racetrack.New(),
-	}
-}
+// contracts is the list of contracts.
+func contracts() []contract.Contract { return registry.All() }
 
 // engines is the list of engines, the default first.
 var engines = []struct {

@@ -129,7 +129,7 @@ func (a *App) PushFolder(ctx context.Context, p *Package, opts PublishOptions) (
 			return Published{}, err
 		}
 	}
-	done := Published{FolderAddress: addressOf(tree.CID, pub), Size: tree.Total, Files: tree.Files, Node: opts.Node, Findings: p.Findings}
+	done := Published{FolderAddress: addressOf(tree.CID, pub), Size: tree.Total, Files: tree.Files, Node: opts.Node, Findings: append([]task.Finding{}, p.Findings...)}
 	if done.CAR = opts.CAR; done.CAR == "" {
 		done.CAR = a.storedCAR(tree.CID)
 	}
@@ -249,11 +249,17 @@ func (a *App) openCAR(ctx context.Context, id ipfs.CID, dir string, opts FetchOp
 	if path == "" {
 		path = a.storedCAR(id)
 	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && opts.CAR == "" {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && opts.CAR == "":
 		return nil, (&task.Error{Code: task.CodeMissing, Message: fmt.Sprintf("the folder %s is not on this machine", id)}).
 			WithHint("name an IPFS node with --api, or an archive with --car")
+	case err != nil:
+		return nil, task.Errorf(task.CodeMissing, "cannot read the archive: %w", err)
+	case !st.Mode().IsRegular(): // opening a pipe would wait for a writer
+		return nil, task.Errorf(task.CodePackage, "%s is a %s and no archive", path, contract.KindOf(st.Mode()))
 	}
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, task.Errorf(task.CodeMissing, "cannot read the archive: %w", err)
 	}
@@ -283,9 +289,9 @@ func extract(ctx context.Context, f *os.File, id ipfs.CID, dir string, limits ip
 	if err != nil {
 		return Fetched{}, err
 	}
-	car, err := ipfs.OpenCAR(f, size)
+	car, err := ipfs.OpenCAR(ctx, f, size)
 	if err != nil {
-		return Fetched{}, unusable(f, err)
+		return Fetched{}, unusable(err)
 	}
 	if id == (ipfs.CID{}) {
 		if len(car.Roots) != 1 {
@@ -305,7 +311,7 @@ func extract(ctx context.Context, f *os.File, id ipfs.CID, dir string, limits ip
 	defer root.Close()
 	tree, err := car.Extract(ctx, id, root, limits)
 	if err != nil {
-		return Fetched{}, unusable(f, err)
+		return Fetched{}, unusable(err)
 	}
 	inner, note := publisher().Unwrap(root.FS())
 	done := Fetched{FolderAddress: addressOf(id, publisher()), Dir: dir, Bytes: tree.Content, Files: tree.Files, Note: note}
@@ -326,12 +332,12 @@ func settle(half, dir string) error {
 }
 
 // unusable is the error of an archive that holds no folder, or not one that may be written.
-func unusable(f *os.File, err error) error {
+func unusable(err error) error {
 	e := &task.Error{Code: task.CodePackage, Message: "the folder cannot be used", Cause: err}
 	if inner, ok := errors.AsType[*task.Error](err); ok {
 		e.Code, e.Hint = inner.Code, inner.Hint
-	} else if _, ok := errors.AsType[*fs.PathError](err); ok {
-		e.Code, e.Message = task.ReasonEngine, "cannot write the folder"
+	} else if p, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Code, e.Message, e.Cause = task.ReasonEngine, fmt.Sprintf("cannot write %q", p.Path), p.Err
 	}
 	return e
 }

@@ -33,6 +33,9 @@ type OpenOptions struct {
 	Given     []string
 	// Image is that of contract.Options.
 	Image string
+	// Stranger tells that the package is not the caller's own: nothing outside of it is read for it, and no repository that it
+	// points to is fetched.
+	Stranger bool
 }
 
 // Package is an opened package.
@@ -129,7 +132,7 @@ func (p *Package) TakesOverrides() bool {
 // returned finding says why.
 func (p *Package) follow(ctx context.Context) (contract.Remote, []task.Finding) {
 	remoter, ok := p.Contract.(contract.Remoter)
-	if !ok {
+	if !ok || p.opts.Stranger {
 		return contract.Remote{}, nil
 	}
 	remote, ok := remoter.Remote(p.Source, p.options(p.opts.Variant))
@@ -170,7 +173,7 @@ func (p *Package) putManifest(remote contract.Remote) error {
 // is not.
 func (p *Package) options(variant string) contract.Options {
 	opts := contract.Options{
-		Variant: variant, Own: p.Source.Image == nil && !p.Source.Git,
+		Variant: variant, Own: p.Source.Image == nil && !p.Source.Git && !p.opts.Stranger,
 		Legacy: p.opts.Legacy, Compat: p.opts.Compat, Variables: p.opts.Variables, Given: p.opts.Given,
 		Image: p.opts.Image, Login: image.HasLogin,
 	}

@@ -45,6 +45,7 @@ how to read the figures.`,
 	c.Flags().IntVar(&o.series, "series", 200, "how many runs the back-to-back series has")
 	c.Flags().IntVar(&o.archive, "archive-mb", 500, "size of the archive that is loaded, in MB; 0 leaves it out")
 	c.Flags().StringVar(&o.docker, "docker", "docker", "the docker command line, such as \"docker -H unix:///run/other.sock\"")
+	c.AddCommand(newBenchValidate(g))
 	return c
 }
 
@@ -494,12 +495,16 @@ func (b *bencher) loads(ctx context.Context) error {
 	return nil
 }
 
+func (b *bencher) printFigures() {
+	fmt.Fprintf(b.g.Out, "%s\n\n%-32s %6s %9s %9s %9s\n", b.report.Machine, "", "n", "min ms", "p50 ms", "p95 ms")
+	for _, f := range b.report.Figures {
+		fmt.Fprintf(b.g.Out, "%-32s %6d %9.1f %9.1f %9.1f\n", f.Name, f.N, f.Min, f.P50, f.P95)
+	}
+}
+
 func (b *bencher) print() {
 	w := b.g.Out
-	fmt.Fprintf(w, "%s\n\n%-32s %6s %9s %9s %9s\n", b.report.Machine, "", "n", "min ms", "p50 ms", "p95 ms")
-	for _, f := range b.report.Figures {
-		fmt.Fprintf(w, "%-32s %6d %9.1f %9.1f %9.1f\n", f.Name, f.N, f.Min, f.P50, f.P95)
-	}
+	b.printFigures()
 	fmt.Fprintf(w, "\nwhere a run in process spends its time (p50, ms)\n")
 	for _, s := range b.report.Stages {
 		fmt.Fprintf(w, "  %-30s %9.2f\n", s.Name, s.Millis)

@@ -105,7 +105,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		cmd   *cobra.Command
 	}{
 		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newTask(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
-		{"author", newBundle(g)},
+		{"author", newBundle(g)}, {"author", newConvert(g)},
 		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)}, {"use", newPush(g)}, {"use", newPull(g)},
 		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
 	} {

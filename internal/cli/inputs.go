@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -40,9 +42,13 @@ func (f *inputFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.gpus, "gpus", 0, "number of GPUs instead of the package's")
 }
 
-// names are those of the inputs given one by one.
+// names are those of the inputs given. A file that cannot be read is told when its values are.
 func (f *inputFlags) names() []string {
-	var names []string
+	inFile := map[string]task.Given{}
+	if f.file != "" {
+		_ = readInputs(f.file, inFile)
+	}
+	names := slices.Collect(maps.Keys(inFile))
 	for _, s := range f.inputs {
 		name, _, _ := strings.Cut(s, "=")
 		names = append(names, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -146,7 +147,8 @@ func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []st
 	defer done()
 	job := f.job(p, req)
 	job.OutDir = out
-	job.Observe = g.observer(true)
+	watch := g.observer(true)
+	job.Observe = watch
 	res, err := a.Dispatcher().Run(ctx, job)
 	if err != nil {
 		return err
@@ -156,7 +158,7 @@ func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []st
 			return err
 		}
 	} else {
-		printResult(g, res, out)
+		printResult(g, res, out, watch.told)
 	}
 	if code := resultCode(res); code != 0 {
 		return exitError{code}
@@ -164,8 +166,9 @@ func (g *globals) run(ctx context.Context, given string, f *jobFlags, after []st
 	return packed.write(g, out, res)
 }
 
-// printResult prints the outputs on stdout and how it went on stderr.
-func printResult(g *globals, res *task.Result, out string) {
+// printResult prints the outputs on stdout and how it went on stderr, without the notes that were told before the run.
+func printResult(g *globals, res *task.Result, out string, told []string) {
+	notes := slices.DeleteFunc(slices.Clone(res.Notes), func(n string) bool { return slices.Contains(told, n) })
 	for _, o := range res.Outputs {
 		fmt.Fprintln(g.Out, outputLine(o, out))
 	}
@@ -174,7 +177,7 @@ func printResult(g *globals, res *task.Result, out string) {
 	}
 	if res.Failure != nil {
 		printFailure(g.Err, res)
-		for _, n := range res.Notes {
+		for _, n := range notes {
 			g.info("note: %s", printable(n))
 		}
 		g.info("log and details: %s/%s, %s/%s", out, dispatch.LogFile, out, dispatch.ResultFile)
@@ -183,8 +186,8 @@ func printResult(g *globals, res *task.Result, out string) {
 		}
 		return
 	}
-	for _, n := range res.Notes {
-		g.info("note: %s", n)
+	for _, n := range notes {
+		g.info("note: %s", printable(n))
 	}
 	g.info("%s in %s (peak memory %s, CPU %.2f s); details: %s/%s", res.State, res.EndedAt.Sub(res.StartedAt).Round(time.Millisecond), res.Usage.PeakMemory, res.Usage.CPUSeconds, out, dispatch.ResultFile)
 }
@@ -248,14 +251,15 @@ func printable(s string) string {
 }
 
 // observer shows a run on stderr while it lasts.
-func (g *globals) observer(log bool) dispatch.Observer {
+func (g *globals) observer(log bool) *watcher {
 	return &watcher{g: g, log: log && !g.quiet}
 }
 
 type watcher struct {
-	g   *globals
-	log bool
-	mu  sync.Mutex
+	g    *globals
+	log  bool
+	told []string // the notes told before the container started
+	mu   sync.Mutex
 }
 
 func (w *watcher) Moved(string, task.State) {}
@@ -264,6 +268,19 @@ func (w *watcher) Warned(m string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.g.info("warning: %s", printable(m))
+}
+
+// Noted implements dispatch.NoteObserver.
+func (w *watcher) Noted(notes []string) {
+	if !w.log {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range notes {
+		w.g.info("note: %s", printable(n))
+	}
+	w.told = append(w.told, notes...)
 }
 
 func (w *watcher) Logged(_ engine.Stream, data []byte) {

@@ -179,7 +179,7 @@ func (v *verified) compute() error {
 	if d, ok := v.contract.(contract.ResultDigester); ok {
 		got, err := d.DigestResult(v.ResultFiles)
 		if err != nil {
-			return noResult(task.CodeOf(err), v.name, err)
+			return noResult(task.ReasonInput, v.name, err)
 		}
 		v.digest, v.missing = got, got.Missing
 		return nil

@@ -102,7 +102,7 @@ func recipeError(data []byte, err error) error {
 	e := &SyntaxError{Line: 1, Column: 1, Reason: err.Error()}
 	var loc *parser.LocationError
 	if errors.As(err, &loc) && len(loc.Locations) > 0 && len(loc.Locations[0]) > 0 {
-		e.Line = loc.Locations[0][0].Start.Line
+		e.Line = max(loc.Locations[0][0].Start.Line, 1) // an empty file's is 0
 		e.Source = SourceLine(data, e.Line)
 		e.Reason = loc.Unwrap().Error()
 	}

@@ -35,8 +35,8 @@ type ResultDigest struct {
 type ResultDigester interface {
 	// RecogniseResult says by what files without a result.json look like a result of this contract's, and "" when they do not.
 	RecogniseResult(r ResultFiles) (evidence string)
-	// DigestResult computes the digest by the rule that holds for the files. An error is a *task.Error: with code ReasonInput
-	// when the files are no result, and ReasonEngine when they cannot be read.
+	// DigestResult computes the digest by the rule that holds for the files. An error says that they are no result, or cannot
+	// be read.
 	DigestResult(r ResultFiles) (ResultDigest, error)
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,5 +32,40 @@ func (r *run) assemble(outputs map[string]task.Value) error {
 		}
 		outputs[name] = task.Value{Path: dir}
 	}
+	for name, v := range outputs {
+		if err := r.keepInside(name, v.Path); err != nil {
+			return task.Errorf(task.ReasonEngine, "cannot look through the output %s: %w", name, err)
+		}
+	}
 	return nil
+}
+
+// keepInside drops links that stayed inside their mount and leave the output, which is a part of it: they would lead
+// somewhere else on the caller's machine.
+func (r *run) keepInside(name, dir string) error {
+	if !slices.ContainsFunc(r.exec.Mounts, func(m task.Mount) bool { return m.Links == task.LinksKeptInside }) {
+		return nil // there are no links
+	}
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.Type()&fs.ModeSymlink == 0 {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		if _, err := root.Stat(rel); err == nil {
+			return nil
+		}
+		r.warn("%s in the output %s is a symbolic link that does not stay inside it; it was dropped", rel, name)
+		return root.Remove(rel)
+	})
 }

@@ -4,6 +4,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -62,11 +63,14 @@ type Images interface {
 
 // Job is one use of a task.
 type Job struct {
-	Contract contract.Contract
-	Source   contract.Source
-	Task     *task.Task
-	Request  task.Request
-	Timeouts task.Timeouts
+	// ID is the run's, of 20 hexadecimal digits; empty means a new one. Container is its container's, unique on the machine;
+	// empty means ID.
+	ID, Container string
+	Contract      contract.Contract
+	Source        contract.Source
+	Task          *task.Task
+	Request       task.Request
+	Timeouts      task.Timeouts
 	// Network asks for the network; it is granted when the policy allows it.
 	Network bool
 	// AnyAnswer accepts every HTTP status as an answer: to see whether a server can be reached.
@@ -91,6 +95,10 @@ type Observer interface {
 	// Warned is called with things the caller should know before the run.
 	Warned(message string)
 }
+
+// NoteObserver is the optional ability of an Observer to be told, before the container starts, the notes of the result so far:
+// which readings were taken, and what was computed from the inputs.
+type NoteObserver interface{ Noted(notes []string) }
 
 // defaultTimeouts hold where neither the caller nor the contract says anything.
 var defaultTimeouts = map[task.Exchange]task.Timeouts{
@@ -176,7 +184,7 @@ func (d *Dispatcher) newRun(job Job) *run {
 		d: d, job: job, task: t, state: task.Queued, entered: now,
 		times: job.Timeouts.Or(defaultTimeouts[t.Exchange]),
 		result: &task.Result{
-			ID: NewID(now), Contract: t.Contract, Task: t.Name, Version: t.Version, Variant: t.Variant, Dialect: t.Dialect,
+			ID: cmp.Or(job.ID, NewID(now)), Contract: t.Contract, Task: t.Name, Version: t.Version, Variant: t.Variant, Dialect: t.Dialect,
 			State: task.Queued, Engine: d.Engine.Name(), StartedAt: now.UTC(), Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
 			Notes: append([]string(nil), t.Notes...),
 		},
@@ -278,6 +286,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r.result.Notes = append(r.result.Notes, r.exec.Notes...)
+	if n, ok := r.job.Observe.(NoteObserver); ok {
+		n.Noted(r.result.Notes)
+	}
 	for _, w := range r.exec.Warnings {
 		r.warn("%s", w)
 	}
@@ -340,7 +351,7 @@ func (r *run) checkImage() error {
 // private makes the run's own folder, or a named one in it.
 func (r *run) private(name string, mode os.FileMode) (string, error) {
 	if r.dir == "" {
-		dir := filepath.Join(r.d.Dir, r.result.ID)
+		dir := filepath.Join(r.d.Dir, r.container())
 		if r.seat != nil {
 			dir += ".job" // beside the folder of the server that it may have started
 		}
@@ -367,6 +378,9 @@ func (r *run) private(name string, mode os.FileMode) (string, error) {
 	}
 	return path, nil
 }
+
+// container is the name of the run's container and of its folder.
+func (r *run) container() string { return cmp.Or(r.job.Container, r.result.ID) }
 
 // removeContainer ends and removes the container, whatever happened before, within its own time. It can be called twice.
 func (r *run) removeContainer(ctx context.Context) {

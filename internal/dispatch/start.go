@@ -161,7 +161,7 @@ func (r *run) spec(ctx context.Context) (engine.Spec, error) {
 	}
 	x := r.exec.Resources
 	spec := engine.Spec{
-		ID:     r.result.ID,
+		ID:     r.container(),
 		Labels: map[string]string{"contract": r.task.Contract, "task": r.task.Name},
 		Image:  engine.Image{Reference: r.facts.Reference, Digest: r.facts.Digest, Layers: layers},
 		Process: engine.Process{

@@ -386,3 +386,41 @@ func TestSaveSeveral(t *testing.T) {
 		}
 	}
 }
+
+// An OCI archive serves readers that know manifest.json only, too.
+func TestOCIArchiveForOldReaders(t *testing.T) {
+	needRoot(t)
+	s := openStore(t)
+	img, err := loadBytes(t, s, dockerArchive(t, "a:1", tarOf(t, entry{name: "f", body: "x"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old bytes.Buffer
+	w := tar.NewWriter(&old)
+	r := tar.NewReader(bytes.NewReader(saved(t, s, image.OCIArchive, img[0])))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Name == "index.json" || h.Name == "oci-layout" {
+			continue
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	back, err := loadBytes(t, openStore(t), old.Bytes())
+	if err != nil || len(back) != 1 || back[0].Name() != "a:1" || back[0].ID() != img[0].ID() {
+		t.Errorf("got %v, %v", back, err)
+	}
+}

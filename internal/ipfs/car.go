@@ -3,6 +3,7 @@ package ipfs
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type CARWriter struct {
 
 // NewCARWriter writes to the beginning of a file.
 func NewCARWriter(to io.WriteSeeker) *CARWriter {
-	w := &CARWriter{to: to, buf: bufio.NewWriterSize(to, 1<<20), written: map[CID]bool{}}
+	w := &CARWriter{to: to, buf: bufio.NewWriterSize(to, 64<<10), written: map[CID]bool{}}
 	_, w.err = w.buf.Write(header(CID{codec: codecDagPB})) // the root is known at the end
 	return w
 }
@@ -82,6 +83,8 @@ type CAR struct {
 	Roots  []CID
 	from   io.ReaderAt
 	blocks map[[digestSize]byte]span
+	// largest is the size of the largest block.
+	largest int
 }
 
 // span is where a block lies.
@@ -96,13 +99,13 @@ const pragma = "\x0a\xa1\x67version\x02"
 
 // OpenCAR reads an archive of version 1 or 2 once from the beginning to the end. It refuses blocks that are not what their CID
 // says, and anything that is not well-formed. The file must stay open and unchanged while the CAR is used.
-func OpenCAR(from io.ReaderAt, size int64) (*CAR, error) {
+func OpenCAR(ctx context.Context, from io.ReaderAt, size int64) (*CAR, error) {
 	inner, err := unwrapV2(from, size)
 	if err != nil {
 		return nil, err
 	}
 	_, base, length := inner.Outer()
-	r := &counter{r: bufio.NewReaderSize(inner, 1<<20), at: base}
+	r := &counter{r: bufio.NewReaderSize(inner, 64<<10), at: base}
 	c := &CAR{from: from, blocks: map[[digestSize]byte]span{}}
 	if c.Roots, err = readHeader(r, length); err != nil {
 		return nil, fmt.Errorf("it is no CAR archive: %w", err)
@@ -115,6 +118,9 @@ func OpenCAR(from io.ReaderAt, size int64) (*CAR, error) {
 		}
 		if err == nil {
 			err = c.add(buf, r.at)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("block %d of the archive, at byte %d: %w", len(c.blocks)+1, start, err)
@@ -150,10 +156,11 @@ func (c *CAR) add(section []byte, end int64) error {
 		return fmt.Errorf("more than %d blocks", maxBlocks)
 	}
 	c.blocks[name.Digest] = span{at: end - int64(len(block)), size: len(block)}
+	c.largest = max(c.largest, len(block))
 	return nil
 }
 
-// node reads a block of the archive into buf, of maxBlock bytes.
+// node reads a block of the archive into buf, which the largest one fits into.
 func (c *CAR) node(id CID, buf []byte) (*node, error) {
 	s, ok := c.blocks[id.Digest]
 	if !ok {

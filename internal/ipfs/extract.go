@@ -46,7 +46,7 @@ const (
 // limits, names that are no names, and links that leave the folder; what was written until then stays. Files get the mode
 // 0644: nodes keep none.
 func (c *CAR) Extract(ctx context.Context, root CID, into *os.Root, limits Limits) (Tree, error) {
-	x := &extraction{ctx: ctx, car: c, into: into, limits: limits.orDefault(), tree: Tree{CID: root}, block: make([]byte, maxBlock)}
+	x := &extraction{ctx: ctx, car: c, into: into, limits: limits.orDefault(), tree: Tree{CID: root}, block: make([]byte, c.largest)}
 	n, err := x.node(root)
 	if err == nil {
 		err = x.root(n)

@@ -84,7 +84,7 @@ func unpack(t testing.TB, archive []byte, limits ipfs.Limits) (string, ipfs.Tree
 		t.Fatal(err)
 	}
 	defer root.Close()
-	car, err := ipfs.OpenCAR(bytes.NewReader(archive), int64(len(archive)))
+	car, err := ipfs.OpenCAR(t.Context(), bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
 		return dir, ipfs.Tree{}, err
 	}

@@ -143,6 +143,24 @@ var Rules = []Rule{
 		Reason: "an edge translates between HTTP and the use cases of dispatch; what it needs beyond them belongs into dispatch",
 	},
 	{
+		Packages: "internal/front", May: []string{"internal/contract", "internal/task"}, Outside: StandardLibrary,
+		Reason: "values in the forms of a platform are the same for the program in converted images and for the conversion itself",
+	},
+	{
+		Packages: "internal/adapter",
+		May:      []string{"internal/contract", "internal/task", "internal/engine", "internal/dispatch", "internal/front"},
+		Outside:  StandardLibrary,
+		Reason:   "it is linked into every converted image: no image store, no sandbox, no command line, and the contracts are handed to it",
+	},
+	{
+		Packages: "internal/convert", May: []string{"internal/contract", "internal/task", "internal/adapter"}, Outside: AnyLibrary,
+		Reason: "it writes packages around any contract's images, and knows none",
+	},
+	{
+		Packages: "internal/app/contracts", May: []string{"internal/contract/..."}, Outside: StandardLibrary,
+		Reason: "the list of contracts is for two programs, one of which must stay small",
+	},
+	{
 		Packages: "internal/cli/...",
 		May: []string{
 			"internal/app", "internal/api/client", "internal/cli/...",
@@ -160,7 +178,7 @@ var Rules = []Rule{
 		Reason: "the rules are about the other packages, not made of them",
 	},
 	{
-		Packages: "cmd/...", May: []string{"internal/cli", "internal/app"}, Outside: StandardLibrary,
+		Packages: "cmd/...", May: []string{"internal/cli", "internal/app", "internal/adapter", "internal/app/contracts"}, Outside: StandardLibrary,
 		Reason: "a main function is a few lines: app's re-executed helpers, then cli.Main, so that tests can run everything in process",
 	},
 	{

@@ -247,7 +247,7 @@ type HTTPExchange struct {
 	ReadyMark string `json:"readyMark,omitempty"`
 	// Probe allows empty connections to find the port that is open. Without it the real request is repeated while the
 	// connection is refused, for as long as Timeouts.Connect after the ready mark.
-	Probe       bool   `json:"probe,omitempty"`
+	Probe bool `json:"probe,omitempty"`
 	// Outside tells that the platform connects from another container, which a server on loopback alone does not take.
 	Outside     bool   `json:"outside,omitempty"`
 	Method      string `json:"method"`

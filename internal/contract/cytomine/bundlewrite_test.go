@@ -101,7 +101,8 @@ func TestBundleEntries(t *testing.T) {
 	if diff := cmp.Diff(want, b.Entries); diff != "" {
 		t.Error(diff)
 	}
-	r, err := zip.NewReader(bytes.NewReader(written(t, b, imageTar(t, b.ImageName))), int64(len(written(t, b, imageTar(t, b.ImageName)))))
+	data := written(t, b, imageTar(t, b.ImageName))
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestBundleEntries(t *testing.T) {
 		t.Errorf("the descriptor is %q, %v", data, err)
 	}
 	// A bundle can be bundled again.
-	again := planned(t, archive(t, written(t, b, imageTar(t, b.ImageName))), "seed")
+	again := planned(t, archive(t, data), "seed")
 	if diff := cmp.Diff([]string{"descriptor.yml", "logo.png", "image.tar"}, again.Entries); diff != "" {
 		t.Error(diff)
 	}

@@ -39,7 +39,7 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the folder of %s is missing: %w", mount, err)
 	}
 	defer root.Close()
-	c.digester = digester{files: contract.Folder{Root: root}, logs: c.logs(), callback: c.Callback, lenient: c.Lenient, problems: newReport("")}
+	c.digester = digester{files: contract.Folder{Root: root}, logs: c.logs(), callback: c.Callback, lenient: c.Lenient, longNames: c.LongNames, problems: newReport("")}
 	entries, err := walk(c.files)
 	if err != nil {
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
@@ -91,7 +91,7 @@ func (c *collector) collectLegacy(entries []entry) error {
 	same = slices.DeleteFunc(same, func(name string) bool { return name == consensusFile })
 	var changed []entry
 	for _, e := range entries {
-		if !e.mode.IsDir() && !slices.Contains(same, e.path) {
+		if _, input := slices.BinarySearch(same, e.path); !e.mode.IsDir() && !input {
 			changed = append(changed, e)
 		}
 	}

@@ -32,6 +32,8 @@ type digester struct {
 	callback bool
 	// lenient decodes hexadecimal text as workers do, who take any character for a digit.
 	lenient bool
+	// longNames accepts names for which iExec drops the whole result.
+	longNames bool
 
 	digest, rule string
 	// covered are the files that the digest is of; deterministic is the one that the app declared so, when it is one.

@@ -29,8 +29,12 @@ const maxName = 31
 func (d *digester) checkNames(entries []entry) {
 	for _, e := range entries {
 		name := path.Base(e.path)
-		if n := len(utf16.Encode([]rune(name))); !e.mode.IsDir() && n > maxName {
-			d.problems.add(ruleLongName, contract.At{}, "give it a shorter name", "result file name %s has %d characters, iExec refuses more than %d", name, n, maxName)
+		switch n := len(utf16.Encode([]rune(name))); {
+		case e.mode.IsDir() || n <= maxName:
+		case d.longNames:
+			d.warn("result file name %s has %d characters, iExec refuses more than %d", name, n, maxName)
+		default:
+			d.problems.add(ruleLongName, contract.At{}, "give it a shorter name, or allow it with the variant long-names", "result file name %s has %d characters, iExec refuses more than %d", name, n, maxName)
 		}
 		if e.mode&fs.ModeSymlink != 0 {
 			d.warn("%s is a link: iExec's upload would leave it empty", path.Join(folderOut, e.path))

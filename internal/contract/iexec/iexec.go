@@ -99,6 +99,8 @@ type plan struct {
 	Bulk bool `json:"bulk,omitempty"`
 	// Lenient decodes hexadecimal text as workers do, who take any character for a digit.
 	Lenient bool `json:"lenient,omitempty"`
+	// LongNames accepts result files for whose names iExec drops the whole result.
+	LongNames bool `json:"longNames,omitempty"`
 	// Checksum of the image, "0x…", empty when not pinned, with its place in the manifest.
 	Checksum   string      `json:"checksum,omitempty"`
 	ChecksumAt contract.At `json:"checksumAt,omitzero"`

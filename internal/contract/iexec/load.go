@@ -27,10 +27,13 @@ type loader struct {
 	wrong map[*contract.Node]bool
 	// standard runs an enclave app without its enclave, which the caller asked for.
 	standard bool
+	// exact reads params and the dataset's checksum without the tolerance that is usual here.
+	exact bool
 }
 
 // Load reads the manifest, of any generation and form. Opts.Variant may force a generation from v3 on ("v3" to "v9"),
-// drop the demand for an enclave ("standard"), and decode hexadecimal text as workers do ("lenient"); they are joined by commas.
+// drop the demand for an enclave ("standard"), decode hexadecimal text as workers do ("lenient"), accept long names of result
+// files ("long-names"), and read params and checksums as workers do ("exact"); they are joined by commas.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
 	l := &loader{report: newReport(""), src: src, opts: opts, task: &task.Task{Contract: "iexec", Exchange: task.Files, FreeEnv: true}}
 	data, ok := l.open()
@@ -163,6 +166,10 @@ func (l *loader) variant() {
 			l.standard = true
 		case later && w == "lenient":
 			l.plan.Lenient = true
+		case later && w == "long-names":
+			l.plan.LongNames = true
+		case later && w == "exact":
+			l.exact = true
 		case later && (w == "v3" || w == "v4"):
 			l.plan.Generation = generationV3
 		case later && (w == "v5" || w == "v6" || w == "v7" || w == "v8"):
@@ -171,7 +178,7 @@ func (l *loader) variant() {
 			l.plan.Generation, l.plan.HashNames = generationV5, true
 		case w == string(l.plan.Generation):
 		default:
-			l.add(ruleVariant, contract.At{}, `"standard", or for manifests from v3 on "lenient" and v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
+			l.add(ruleVariant, contract.At{}, `"standard", or for manifests from v3 on: lenient, long-names, exact, v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
 			continue
 		}
 		l.note("as asked for: %s", w)
@@ -182,7 +189,7 @@ func (l *loader) variant() {
 func (l *loader) nothingToRun() bool {
 	what := ""
 	switch app := l.root.Get("app"); {
-	case app != nil || l.root.Has("data") && l.plan.Generation == generationV1:
+	case !app.IsNull() || !l.root.Get("data").IsNull() && l.plan.Generation == generationV1:
 		return false
 	case l.root.Has("dataset"):
 		what = "a dataset"

@@ -257,13 +257,10 @@ func (l *loader) params(conf, requested block, tee bool) params {
 	var why string
 	switch n.Kind {
 	case contract.NodeString:
-		p, why = parseParams(n.Text)
+		p, why = l.parseParams(n.Text)
 	case contract.NodeObject:
-		if p, why = paramsOf(n, true); why != "" {
+		if p, why = l.paramsOf(n, true); why != "" {
 			p = params{Args: string(n.JSON())}
-		}
-		if n.Has(droppedParam) {
-			l.add(ruleParams, n.Get(droppedParam).Pos(), "remove it", "%s is dropped here; today's workers would take all of params for arguments", droppedParam)
 		}
 	default:
 		l.add(ruleFieldType, n.Pos(), "write an object", "%s is a %s, must be an object or a string", b.name("params"), n.Kind)
@@ -282,6 +279,9 @@ func (l *loader) checkParams(n *contract.Node, p params, tee bool) {
 	at := n.Pos()
 	if plain := n.Is(contract.NodeString) && p.Args == n.Text && p.Args != ""; plain && l.plan.Generation == generationV5 {
 		l.add(ruleStorage, at, `write {"iexec_args": "…", "iexec_result_storage_provider": "ipfs"}`, "params as plain text names no storage: workers of v9 upload the result and then report RESULT_LINK_MISSING")
+	}
+	if p.Dropped {
+		l.add(ruleParams, at, "remove it", "%s is dropped here; today's workers would take all of params for arguments", droppedParam)
 	}
 	if p.BulkCID != "" {
 		l.plan.Bulk = true
@@ -408,6 +408,9 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	b := top.block("dataset")
 	b.known("owner", "name", "multiaddr", "checksum", "price")
 	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned")}
+	if zero := b.text("checksum"); l.exact && zero != "" && isZeroAddress(zero) {
+		l.plan.Dataset.Checksum = zero
+	}
 	if named {
 		l.plan.Dataset.Address = l.root.Get("buyConf").Get("dataset").Str()
 		if isZeroAddress(l.plan.Dataset.Address) {

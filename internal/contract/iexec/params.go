@@ -17,6 +17,8 @@ type params struct {
 	Provider   string
 	Proxy      string
 	BulkCID    string
+	// Dropped tells of droppedParam.
+	Dropped bool
 }
 
 // The keys that a worker knows (iExec reference, section 2.6). Any other key turns the whole text into arguments.
@@ -28,7 +30,7 @@ const droppedParam = "iexec_developer_logger"
 
 // parseParams reads the text of a deal's parameters as workers do: a JSON object of known keys, or else arguments as a
 // whole. why tells, for text that looks like JSON, what made it arguments.
-func parseParams(raw string) (p params, why string) {
+func (l *loader) parseParams(raw string) (p params, why string) {
 	text := strings.TrimSpace(raw)
 	if text == "null" {
 		return params{}, ""
@@ -44,19 +46,20 @@ func parseParams(raw string) (p params, why string) {
 	case n.Kind != contract.NodeObject:
 		return params{Args: raw}, ""
 	}
-	if p, why = paramsOf(n, false); why != "" {
+	if p, why = l.paramsOf(n, false); why != "" {
 		return params{Args: raw}, why
 	}
 	return p, ""
 }
 
 // paramsOf reads an object of parameters; manifest allows what the CLI makes of it before it goes on chain.
-func paramsOf(n *contract.Node, manifest bool) (p params, why string) {
+func (l *loader) paramsOf(n *contract.Node, manifest bool) (p params, why string) {
 	for _, m := range n.Members {
-		if !slices.Contains(paramKeys, m.Key) && m.Key != droppedParam {
+		if !slices.Contains(paramKeys, m.Key) && (l.exact || m.Key != droppedParam) {
 			return params{}, fmt.Sprintf("Unknown key %q in params", m.Key)
 		}
 	}
+	p.Dropped = n.Has(droppedParam)
 	wrong := func(key, want string) string { return fmt.Sprintf("%s is not %s", key, want) }
 	if v := n.Get("iexec_args"); !v.IsNull() {
 		if v.Kind == contract.NodeObject || v.Kind == contract.NodeList {

@@ -82,7 +82,7 @@ func sniff(n *contract.Node) (generation, string) {
 	case app.Is(contract.NodeObject) && (app.Has("owner") || app.Has("type") || app.Has("checksum") || app.Has("mrenclave") || n.Has("buyConf")):
 		g, why := laterGeneration(n)
 		return g, strings.Replace(why, "app.multiaddr is present", "app has fields of v3 and later", 1)
-	case app != nil:
+	case !app.IsNull():
 		return generationV2, "an app without multiaddr"
 	case n.Has("dataset"), n.Has("workerpool"):
 		return generationV5, "a dataset or workerpool description"

@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"longshore/internal/contract"
@@ -23,7 +24,8 @@ func (Contract) RecogniseResult(r contract.ResultFiles) string {
 			return name
 		}
 	}
-	if r.Archive != "" {
+	entries, err := walk(files.files)
+	if err == nil && r.Archive != "" && slices.ContainsFunc(entries, func(e entry) bool { return e.mode.IsRegular() }) {
 		return "an archive, as v2 compares results without consensus.iexec"
 	}
 	return ""
@@ -105,6 +107,7 @@ func resultDigester(r contract.ResultFiles) (d *digester, legacy bool, err error
 	if err := d.enter(r.FS, outputPath(r.Result, outputResult)); err != nil {
 		return nil, false, err
 	}
+	d.longNames = true // a run of ours succeeded with them only where they were allowed
 	d.callback = strings.Contains(r.Result.DigestRule, ruleTextCallback)
 	d.lenient = strings.Contains(r.Result.DigestRule, ruleTextLenient)
 	legacy = strings.HasPrefix(r.Result.Dialect, string(generationV1)) || strings.HasPrefix(r.Result.Dialect, string(generationV2))

@@ -199,6 +199,41 @@ func TestPackResult(t *testing.T) {
 	}
 }
 
+// What is tolerated, and what is not, can be asked for.
+func TestCompatibilityVariants(t *testing.T) {
+	variant := func(pkg files, v string) *task.Task {
+		tk, findings := iexec.New().Load(pkg.source(t), contract.Options{Variant: v})
+		if tk == nil || task.HasErrors(findings) {
+			t.Fatal(findings)
+		}
+		return tk
+	}
+	long := files{strings.Repeat("n", 32): "", "computed.json": computedResult, "result.txt": "A"}
+	if got := run(t, variant(v5(`{}`), ""), nil, long, nil); got.Failure == nil {
+		t.Error("a long name is accepted")
+	}
+	r := publish(t, variant(v5(`{}`), "long-names"), long, "", nil)
+	if got := digest(t, r); r.Result.Digest == "" || got.Digest != r.Result.Digest {
+		t.Errorf("%+v", got)
+	}
+	for _, params := range []string{`{"iexec_args":"a","iexec_developer_logger":true}`, `"{\"iexec_args\":\"a\",\"iexec_developer_logger\":true}"`} {
+		if args := prepare(t, variant(v5(params), ""), bind(t, variant(v5(params), ""), nil)).Process.Args; len(args) != 1 || args[0] != "a" {
+			t.Errorf("%s: %q", params, args)
+		}
+		exact := variant(v5(params), "exact")
+		if args := prepare(t, exact, bind(t, exact, nil)).Process.Args; len(args) != 1 || !strings.Contains(args[0], "iexec_developer_logger") {
+			t.Errorf("%s, exact: %q", params, args)
+		}
+	}
+	zero := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"dataset":{"multiaddr":"https://a.example/d","checksum":"0x` + strings.Repeat("0", 64) + `"}}`}
+	file := "@" + write(t, "d", "data")
+	prepare(t, variant(zero, ""), bind(t, variant(zero, ""), map[string]string{"dataset": file}))
+	exact := variant(zero, "exact")
+	if _, err := iexec.New().Prepare(exact, task.ImageFacts{}, bind(t, exact, map[string]string{"dataset": file})); err == nil || !strings.Contains(err.Error(), "DATASET_FILE_BAD_CHECKSUM") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A result that was tampered with, or is none, never ends in a digest of something else.
 func TestDigestResultOfStrangers(t *testing.T) {
 	tk := mustLoad(t, v5(`{}`))

@@ -13,7 +13,7 @@ func TestKindsOfFields(t *testing.T) {
 	const v2 = `{"app":{"name":"n","price":1,"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}}`
 	const v3 = `{"app":{"name":"n","multiaddr":"a/b:1"}`
 	for _, tc := range []struct{ base, more, at, rule, want string }{
-		{v1, `"work":{"cmdline":10}`, "iexec.json:1:82", "IEXEC005", "work.cmdline is a number, must be a string"},
+		{v1, `"work":{"cmdline":10}`, "iexec.json:1:87", "IEXEC005", "work.cmdline is a number, must be a string"},
 		{v1, `"work":[]`, "", "IEXEC005", "work is a list, must be an object"},
 		{v2, `"license":5`, "", "IEXEC005", "license is a number, must be a string"},
 		{v2, `"social":{"github":false}`, "", "IEXEC005", "social.github is a boolean, must be a string"},

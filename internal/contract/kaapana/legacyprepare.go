@@ -152,12 +152,8 @@ func (l *legacyRun) itemsOf(given string) (map[string]task.Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := os.Stat(dir)
-	if err != nil {
-		return nil, task.Errorf(task.ReasonInput, "cannot read the input %s: %w", given, err)
-	}
-	if !st.IsDir() {
-		return map[string]task.Mount{"item-1": {Files: []task.File{{Path: filepath.Base(dir), Source: dir}}}}, nil
+	if whole := content(dir); whole.Source == "" {
+		return map[string]task.Mount{"item-1": whole}, nil
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -180,6 +176,14 @@ func (l *legacyRun) itemsOf(given string) (map[string]task.Mount, error) {
 	return items, nil
 }
 
+// content is a mount of what was given: the folder itself, or a fresh one with the file.
+func content(given string) task.Mount {
+	if st, err := os.Stat(given); err == nil && st.Mode().IsRegular() {
+		return task.Mount{Files: []task.File{{Path: filepath.Base(given), Source: given}}}
+	}
+	return task.Mount{Source: given}
+}
+
 // folders adds conf.json, read-only, and the two folders that older pods always had, when they are given.
 func (l *legacyRun) folders() error {
 	l.x.Mounts[0] = l.tree
@@ -187,10 +191,17 @@ func (l *legacyRun) folders() error {
 		Name: confName, Target: path.Join(l.dir, confName), ReadOnly: true, Files: []task.File{{Path: confFile, Text: string(l.conf.JSON()) + "\n"}},
 	})
 	if v, ok := l.v.Inputs[legacyModels]; ok {
-		l.x.Mounts = append(l.x.Mounts, task.Mount{Name: legacyModels, Target: "/models", ReadOnly: true, Source: v.Path})
+		m := content(v.Path)
+		m.Name, m.Target, m.ReadOnly = legacyModels, "/models", true
+		l.x.Mounts = append(l.x.Mounts, m)
 	}
 	if v, ok := l.v.Inputs[legacyTensorboard]; ok {
-		l.x.Mounts = append(l.x.Mounts, task.Mount{Name: tensorboardMount, Target: "/tensorboard", Links: task.LinksKeptInside, Files: []task.File{{Source: v.Path}}})
+		m := content(v.Path)
+		if m.Source != "" {
+			m = task.Mount{Files: []task.File{{Source: m.Source}}} // a copy, as the program may write to it
+		}
+		m.Name, m.Target, m.Links = tensorboardMount, "/tensorboard", task.LinksKeptInside
+		l.x.Mounts = append(l.x.Mounts, m)
 	}
 	return nil
 }

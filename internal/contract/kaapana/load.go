@@ -19,7 +19,7 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	case src.Image != nil:
 		return loadImage(src.Image, opts)
 	case src.FS == nil:
-		return nil, nil
+		return nil, nothingFound(src)
 	}
 	name := src.File
 	found := filesIn(src.FS)
@@ -60,6 +60,10 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 
 func nothingFound(src contract.Source) []task.Finding {
 	r := contract.Report{}
+	if src.FS == nil {
+		r.Error(ruleFileMissing, contract.At{}, "name a folder, a document or an image", "There is nothing to read %s from.", fileName)
+		return r.Findings
+	}
 	if names := containersIn(src.FS); len(names) > 0 {
 		r.Error(ruleFileMissing, contract.At{}, "name one of them", "This workflow folder holds several containers: %s.", strings.Join(names, ", "))
 		return r.Findings
@@ -162,6 +166,11 @@ func (u *template) fill(t *task.Task, compat string) {
 		t.Description = u.Description
 	}
 	t.Resources = u.Resources
+	for _, c := range u.Inputs {
+		if c.Rule != nil {
+			t.Notes = append(t.Notes, fmt.Sprintf("scale rule on input %s: %s, as %s of memory", c.Name, c.Rule.describe(), c.Rule.Type))
+		}
+	}
 	t.Parameters = u.parameters()
 	if compat != "" {
 		loosen(t.Parameters, u)

@@ -113,6 +113,7 @@ func TestLoadTemplate(t *testing.T) {
 		Description: "Grows every mask by RADIUS voxels", Exchange: task.Files,
 		Variants: []task.Variant{{Name: "grow", Description: "Grows every mask by RADIUS voxels"}, {Name: "measure", Description: "Prints the volume of every mask"}},
 		Image:    task.ImageSource{Kind: task.ImageBuild, Name: "mask-tools:latest", Context: "/nowhere/Mask Tools", Dockerfile: "Dockerfile", LocalBases: []string{"local-only/"}},
+		Notes:    []string{"scale rule on input masks: 8 × max_item_sum of *.nrrd, as limit of memory"},
 		Resources: task.Resources{
 			CPU: 2000, Memory: 500 << 20, MinMemory: 100 << 20,
 		},

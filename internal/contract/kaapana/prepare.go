@@ -211,7 +211,7 @@ func (p *preparation) inputs() {
 			p.problem(ruleVolumeMissing, "give another folder", "`%s` does not exist.", val.Path)
 			continue
 		case st.IsDir() && p.compat == compatK8s:
-			m.ReadOnly, m.Discard, m.Files = false, true, []task.File{{Source: source}}
+			m.Files = []task.File{{Source: source}}
 		case st.IsDir():
 			m.Source = source
 		case st.Mode().IsRegular():
@@ -220,6 +220,9 @@ func (p *preparation) inputs() {
 		default:
 			p.problem(ruleVolumeMissing, "give a folder or a file", "`%s` is neither a folder nor a file.", val.Path)
 			continue
+		}
+		if p.compat == compatK8s {
+			m.ReadOnly, m.Discard = false, true // a copy that the program may change
 		}
 		p.x.Mounts = append(p.x.Mounts, m)
 		p.scale(c, source)

@@ -539,7 +539,7 @@ func TestSeedExample(t *testing.T) {
 			{Number: 7001, Why: "Racetrack's port since release 2.5 of the job type"},
 			{Number: 5000, Why: "exposed by the image"},
 		},
-		Probe: true, Method: "POST", Path: "/perform", ContentType: "application/json", Body: task.Body{Text: `{"numbers":[40,2]}`},
+		Probe: true, Outside: true, Method: "POST", Path: "/perform", ContentType: "application/json", Body: task.Body{Text: `{"numbers":[40,2]}`},
 	}
 	if diff := cmp.Diff(want, x.HTTP); diff != "" {
 		t.Errorf("request (-want +got)\n%s", diff)

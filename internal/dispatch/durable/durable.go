@@ -90,8 +90,6 @@ type Packages interface {
 	Fetch(ctx context.Context, git string, use func(dir, commit string) error) error
 	// ImageDigest answers the digest of an image of the local store.
 	ImageDigest(ctx context.Context, name string) (string, error)
-	// Unpack unpacks an archive (zip, tar, tar.gz) of a folder into dir, safely.
-	Unpack(ctx context.Context, archive, dir string) error
 }
 
 // Opened is a loaded package.

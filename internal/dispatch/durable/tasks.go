@@ -320,7 +320,7 @@ func (s *Service) packagePath(ctx context.Context, v store.Version) (string, err
 			err = copyFile(from, to)
 		}
 	} else {
-		err = s.cfg.Packages.Unpack(ctx, from, tmp)
+		err = unpack(ctx, from, tmp)
 	}
 	if err != nil {
 		return "", err

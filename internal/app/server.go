@@ -1,0 +1,282 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"longshore/internal/blob"
+	"longshore/internal/blob/disk"
+	"longshore/internal/dispatch"
+	"longshore/internal/dispatch/durable"
+	"longshore/internal/dispatch/worker"
+	"longshore/internal/image"
+	"longshore/internal/store"
+	"longshore/internal/store/sqlstore"
+	"longshore/internal/task"
+)
+
+// ServerConfig says how a server is put together.
+type ServerConfig struct {
+	// Database is "postgres://…", "sqlite:PATH" or a path; empty means a file in Home.
+	Database string
+	// Blobs is a folder, or "s3://…"; empty means a folder in Home.
+	Blobs string
+	// Name tells this server apart from others of the same database; empty means one that is made up once and kept in Home.
+	Name string
+	// URL is where the other servers of the database reach this one; Version is the program's.
+	URL, Version string
+	Slots        int
+	// Capacity bounds what runs use together; zero fields mean what the machine has.
+	Capacity task.Resources
+	// WorkerArgs make the command line of a worker process of this program.
+	WorkerArgs []string
+	Log        *slog.Logger
+}
+
+// Server is everything that a server works with.
+type Server struct {
+	*durable.Service
+	Store  store.Store
+	Blobs  blob.Store
+	Worker *worker.Client
+}
+
+// jobs is where jobs are, for servers and workers alike.
+func (a *App) jobs() string { return filepath.Join(a.cfg.Home, "server", "jobs") }
+
+// NewServer opens database, blobs and worker. The caller starts the service, and closes the server.
+func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err error) {
+	dir := filepath.Join(a.cfg.Home, "server")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be made: %w", err)
+	}
+	s := &Server{}
+	defer func() {
+		if err != nil && s.Store != nil {
+			err = errors.Join(err, s.Store.Close())
+		}
+	}()
+	if cfg.Name == "" {
+		if cfg.Name, err = ownServerName(filepath.Join(dir, "name")); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Database == "" {
+		cfg.Database = filepath.Join(dir, "longshore.db")
+	}
+	if s.Store, err = sqlstore.Open(ctx, cfg.Database); err != nil {
+		return nil, &task.Error{Code: task.ReasonEngine, Message: err.Error(), Hint: "check the --db address, and that its user may create tables"}
+	}
+	if s.Blobs, err = openBlobs(cfg.Blobs, filepath.Join(dir, "blobs")); err != nil {
+		return nil, err
+	}
+	s.Worker, err = worker.NewClient(worker.ClientConfig{
+		Dir: a.jobs(), Version: safeVersion(cfg.Version), LogFile: filepath.Join(dir, "worker.log"),
+		Command: func() *exec.Cmd { return exec.Command("/proc/self/exe", cfg.WorkerArgs...) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := a.Dispatcher()
+	has := d.Capacity
+	if cfg.Capacity.CPU > 0 {
+		has.CPU = cfg.Capacity.CPU
+	}
+	if cfg.Capacity.Memory > 0 {
+		has.Memory = cfg.Capacity.Memory
+	}
+	s.Service, err = durable.New(durable.Config{
+		Store: s.Store, Blobs: s.Blobs, Worker: s.Worker, Packages: &packages{app: a}, Dir: dir, Name: cfg.Name, URL: cfg.URL, Version: cfg.Version,
+		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Log: cfg.Log,
+	})
+	return s, err
+}
+
+// Close lets the worker go on alone, and closes what NewServer opened.
+func (s *Server) Close() error {
+	return errors.Join(s.Service.Close(), s.Worker.Close(false), s.Store.Close())
+}
+
+func openBlobs(name, fallback string) (blob.Store, error) {
+	if name == "" {
+		name = fallback
+	}
+	b, err := disk.New(name)
+	if err != nil {
+		return nil, task.Errorf(task.CodeUsage, "the folder for blobs cannot be used: %w", err)
+	}
+	return b, nil
+}
+
+// ownServerName makes a name up, once.
+func ownServerName(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err == nil && len(data) > 0 {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "server"
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	name := host + "-" + hex.EncodeToString(b[:])
+	return name, os.WriteFile(file, []byte(name+"\n"), 0o600)
+}
+
+// safeVersion is a version as a part of a file's name.
+func safeVersion(v string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, v)
+}
+
+// packages opens packages of strangers for a server.
+type packages struct{ app *App }
+
+var _ durable.Packages = (*packages)(nil)
+
+// Open implements durable.Packages.
+func (p *packages) Open(ctx context.Context, path, contractName, variant string) (durable.Opened, error) {
+	pkg, err := p.app.Open(ctx, path, OpenOptions{Contract: contractName, Variant: variant, Stranger: true})
+	if err != nil {
+		return durable.Opened{}, err
+	}
+	defer pkg.Close()
+	return durable.Opened{Task: pkg.Task, Findings: pkg.Findings, Evidence: pkg.Evidence}, nil
+}
+
+// Fetch implements durable.Packages.
+func (p *packages) Fetch(ctx context.Context, git string, use func(dir, commit string) error) error {
+	pkg := &Package{}
+	defer pkg.Close()
+	if err := openGit(ctx, pkg, git); err != nil {
+		return err
+	}
+	return use(pkg.Source.Dir, pkg.Commit)
+}
+
+// ImageDigest implements durable.Packages.
+func (p *packages) ImageDigest(_ context.Context, name string) (string, error) {
+	images, err := p.app.Images()
+	if err != nil {
+		return "", imageError(err)
+	}
+	img, err := images.Resolve(name)
+	if err != nil {
+		return "", imageError(err)
+	}
+	return string(img.Digest()), nil
+}
+
+// RunWorker is a worker process: it carries out the jobs of servers on this machine until nobody needs it. ready is called once
+// jobs can come.
+func (a *App) RunWorker(ctx context.Context, version string, ready func()) error {
+	c := &carrier{app: a, open: map[string]*Package{}}
+	defer c.close()
+	pool, err := worker.NewPool(a.jobs(), c.carry)
+	if err != nil {
+		return err
+	}
+	return worker.Serve(ctx, pool, safeVersion(version), ready)
+}
+
+// carrier carries out jobs with the packages that it has opened.
+type carrier struct {
+	app *App
+
+	mu   sync.Mutex
+	open map[string]*Package
+}
+
+// maxOpen bounds how many packages stay open.
+const maxOpen = 200
+
+func (c *carrier) carry(ctx context.Context, j worker.Job, out string, o dispatch.Observer) (*task.Result, error) {
+	pkg, err := c.pkg(ctx, j.Package)
+	if err != nil {
+		return nil, err
+	}
+	if err := pkg.Valid(); err != nil {
+		return nil, err
+	}
+	d := c.app.following(o).Dispatcher()
+	res, err := d.Run(ctx, dispatch.Job{
+		ID: j.Run, Container: j.Run + "-" + attemptWord(j.Attempt), Contract: pkg.Contract, Source: pkg.Source, Task: pkg.Task, Request: j.Request,
+		Timeouts: j.Timeouts, Network: j.Network, Privileges: j.Privileges, OutDir: out, Observe: o,
+	})
+	return res, err
+}
+
+func attemptWord(n int) string { return hex.EncodeToString([]byte{byte(n >> 8), byte(n)}) }
+
+// pkg opens a package, or answers one that is open: what it names by its digest never changes.
+func (c *carrier) pkg(ctx context.Context, p worker.Package) (*Package, error) {
+	key := p.Digest + "\x00" + p.Path + "\x00" + p.Variant
+	c.mu.Lock()
+	pkg := c.open[key]
+	c.mu.Unlock()
+	if pkg != nil {
+		return pkg, nil
+	}
+	pkg, err := c.app.Open(ctx, p.Path, OpenOptions{Contract: p.Contract, Variant: p.Variant, Stranger: true})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= maxOpen {
+		for k := range c.open {
+			delete(c.open, k) // a run may still use it: what it has open is closed when nobody refers to it
+			break
+		}
+	}
+	c.open[key] = pkg
+	return pkg, nil
+}
+
+func (c *carrier) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.open {
+		p.Close()
+	}
+}
+
+// following is the app with an observer told of pulls and builds.
+func (a *App) following(o dispatch.Observer) *App {
+	p, ok := o.(interface{ Progress(line string) })
+	if !ok {
+		return a
+	}
+	b := *a
+	b.cfg.Progress = image.PlainProgress(lines(p.Progress))
+	return &b
+}
+
+// lines passes what is written on, line by line.
+type lines func(line string)
+
+func (l lines) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			l(line)
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,216 @@
+package kaapana
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"longshore/internal/contract"
+	"longshore/internal/task"
+)
+
+var _ contract.Fronter = Contract{}
+
+// Where the example of a converted package lies.
+const (
+	exampleData = "data"
+	exampleFile = tasksFolder + "/example.json"
+	exampleOut  = "out"
+)
+
+// Front gives every file and folder a channel and every written-down value a variable. Outputs are channels of their own: what
+// is no folder is the only file in it.
+func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
+	f := contract.Front{Contract: Name, InImage: fileName, Example: contract.FrontPlaces{Inputs: exampleData}}
+	f.Inputs, f.Outputs = contract.SlotsOf(t)
+	found := append(contract.NameSlots(f.Inputs, frontName), contract.NameSlots(f.Outputs, frontName)...)
+	for i := range f.Inputs {
+		s := &f.Inputs[i]
+		s.Place = task.Place{Kind: task.PlaceEnv, Name: s.Name}
+		if inFolder(s.Type) {
+			s.Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(contract.FrontInputs, s.Name)}
+		}
+	}
+	for i := range f.Outputs {
+		f.Outputs[i].Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(contract.FrontOutputs, f.Outputs[i].Name)}
+	}
+	for _, s := range slices.Concat(f.Inputs, f.Outputs) {
+		found = append(found, lostTypes(s)...)
+	}
+	return f, append(found, lost(t)...)
+}
+
+// inFolder tells what goes through a channel.
+func inFolder(t task.Type) bool {
+	return t.Kind.OnDisk() || t.Kind == task.Array && inFolder(*t.Item)
+}
+
+// frontName is a name for a variable or a channel that the platform does not set itself.
+func frontName(s string) string {
+	if s = contract.WordName(s); reserved(s) || s != "" && s[0] >= '0' && s[0] <= '9' {
+		return "in_" + s
+	}
+	return s
+}
+
+// lostTypes tells what of a parameter's type the file cannot say.
+func lostTypes(s contract.Slot) []task.Finding {
+	var found []task.Finding
+	note := func(rule, what string) {
+		found = append(found, contract.Lost(task.SeverityNote, rule, "", "parameter %s: %s", s.Name, what))
+	}
+	t := s.Type
+	switch {
+	case inFolder(t) && t.Kind == task.Array:
+		note("type", "the items are the files of the channel, in the order of their names")
+	case t.Kind == task.Image || t.Kind == task.FileKind:
+		note("type", "it is the only file of the channel")
+	case s.Place.Kind == task.PlaceFolder && t.Kind != task.Directory:
+		note("type", "its text is the only file of the channel")
+	case t.Kind == task.Array || t.Kind == task.JSON:
+		note("type", "it is written as JSON")
+	}
+	if t.GT+t.GE+t.LT+t.LE != "" || t.MinLength != nil || t.MaxLength != nil || t.Before != nil || t.After != nil || t.MinItems != nil ||
+		t.MaxItems != nil || len(t.Matching) > 0 || len(t.Formats) > 0 || t.MaxBytes != nil || t.MaxWidth != nil || t.MaxHeight != nil {
+		note("constraint", "its constraints are not in the file; the task itself refuses wrong values")
+	}
+	if s.Optional && s.Place.Kind == task.PlaceFolder && strings.HasPrefix(s.Place.Path, contract.FrontInputs) {
+		note("optional", "the channel must be bound; an empty folder stands for no value")
+	}
+	return found
+}
+
+// lost lists what else the file cannot say.
+func lost(t *task.Task) []task.Finding {
+	var found []task.Finding
+	if t.Network {
+		found = append(found, contract.Lost(task.SeverityWarning, "network", "see that the platform's network policy allows it", "the task needs the network, which the file cannot say"))
+	}
+	if t.Resources.Shm > 0 {
+		found = append(found, contract.Lost(task.SeverityNote, "resources", "", "the size of shared memory is left out"))
+	}
+	return found
+}
+
+// Documents writes the container's file, the example's task file, and nothing else.
+func (Contract) Documents(t *task.Task, f contract.Front, example *contract.FrontExample) map[string]string {
+	u := frontTemplate{Identifier: "run", Description: t.Description, Inputs: []frontChannel{}, Outputs: []frontChannel{}, Env: []frontVariable{}, Resources: frontResources(t.Resources)}
+	for _, s := range f.Inputs {
+		if s.Place.Kind == task.PlaceEnv {
+			u.Env = append(u.Env, frontVariableOf(s))
+		} else {
+			u.Inputs = append(u.Inputs, frontChannel{s.Name, s.Place.Path, s.Description})
+		}
+	}
+	for _, s := range f.Outputs {
+		u.Outputs = append(u.Outputs, frontChannel{s.Name, s.Place.Path, s.Description})
+	}
+	name := frontImage(t)
+	files := map[string]string{fileName: indented(map[string]any{
+		"name": name, "description": t.Description, "api_version": 1, "templates": []frontTemplate{u},
+	})}
+	if example != nil {
+		files[exampleFile] = indented(frontTask(name, u, example))
+	}
+	return files
+}
+
+// frontImage is the name of the container and its image.
+func frontImage(t *task.Task) string {
+	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(t.Name), "-"), "._/-")
+}
+
+// frontTask is the example: every channel bound to a folder of the package.
+func frontTask(name string, u frontTemplate, example *contract.FrontExample) map[string]any {
+	type bound struct {
+		Name   string            `json:"name"`
+		Source map[string]string `json:"volume_source"`
+	}
+	bind := func(channels []frontChannel, folder string) []bound {
+		list := []bound{}
+		for _, c := range channels {
+			list = append(list, bound{c.Name, map[string]string{"host_path": path.Join(folder, c.Name)}})
+		}
+		return list
+	}
+	env := []map[string]string{}
+	for _, v := range u.Env {
+		if text, ok := example.Env[v.Name]; ok {
+			env = append(env, map[string]string{"name": v.Name, "value": text})
+		}
+	}
+	return map[string]any{
+		"name": name + "-example", "api_version": 1, "image": name + ":latest", "taskTemplate": u.Identifier,
+		"inputs": bind(u.Inputs, exampleData), "outputs": bind(u.Outputs, exampleOut), "env": env, "resources": u.Resources,
+	}
+}
+
+// The parts of the file, in the order of Kaapana's own.
+type (
+	frontTemplate struct {
+		Identifier  string          `json:"identifier"`
+		Description string          `json:"description"`
+		Inputs      []frontChannel  `json:"inputs"`
+		Outputs     []frontChannel  `json:"outputs"`
+		Env         []frontVariable `json:"env"`
+		Resources   map[string]any  `json:"resources,omitempty"`
+	}
+	frontChannel struct {
+		Name        string `json:"name"`
+		Path        string `json:"mounted_path"`
+		Description string `json:"description"`
+	}
+	frontVariable struct {
+		Name        string   `json:"name"`
+		Value       string   `json:"value"`
+		Type        string   `json:"type,omitempty"`
+		Choices     []string `json:"choices,omitempty"`
+		Description string   `json:"description"`
+	}
+)
+
+// frontVariableOf is a written-down value as a variable; "" stands for no value.
+func frontVariableOf(s contract.Slot) frontVariable {
+	v := frontVariable{Name: s.Name, Description: s.Description, Choices: s.Type.Choices}
+	if s.Default != nil && s.Default.Items == nil {
+		v.Value = s.Default.Text
+	}
+	switch {
+	case len(v.Choices) > 0 && s.Optional && v.Value == "" && !slices.Contains(v.Choices, ""):
+		v.Choices = append([]string{""}, v.Choices...)
+	case s.Type.Kind == task.Boolean:
+		v.Type = typeBoolean
+	case s.Type.Kind == task.Integer:
+		v.Type = typeInt
+	}
+	return v
+}
+
+// frontResources gives limits and requests alike: Kaapana's Kubernetes runner wants both.
+func frontResources(r task.Resources) map[string]any {
+	limits := map[string]string{}
+	if r.Memory > 0 {
+		limits[keyMemory] = fmt.Sprintf("%dMi", int64(r.Memory+contract.FrontMemory+1<<20-1)>>20)
+	}
+	if r.CPU > 0 {
+		limits[keyCPU] = fmt.Sprintf("%dm", r.CPU)
+	}
+	if r.GPUs > 0 {
+		limits["nvidia.com/gpu"] = strconv.Itoa(r.GPUs)
+	}
+	if r.Disk > 0 {
+		limits[keyDisk] = strconv.FormatInt(int64(r.Disk), 10)
+	}
+	if len(limits) == 0 {
+		return nil
+	}
+	return map[string]any{"limits": limits, "requests": limits}
+}
+
+func indented(v any) string {
+	text, _ := json.MarshalIndent(v, "", "  ") // plain data always encodes
+	return string(text) + "\n"
+}
