@@ -21,6 +21,7 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 build: setup-build ## the static binary bin/longshore
+	@go generate ./internal/convert
 	@go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '-s -w -extldflags "-static" -X longshore/internal/cli.Version=$(VERSION)' -o bin/longshore ./cmd/longshore
 
 test: setup-test base-images ## vet and every test, with the race detector; the full output is kept in out/test

@@ -18,6 +18,8 @@ if [ -n "$unformatted" ]; then
   printf 'not formatted (run make fmt):\n%s\n' "$unformatted" >&2
   exit 1
 fi
+# The program that converted images hold is embedded.
+go generate ./internal/convert
 go vet -tags "$tags" "$@"
 
 go build -buildvcs=false -o "$out/testreport" ./scripts/testreport

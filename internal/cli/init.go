@@ -22,8 +22,9 @@ func newInit(g *globals) *cobra.Command {
 		Use:   "init CONTRACT DIR",
 		Short: "Write a working package to start from",
 		Long: fmt.Sprintf(`Write a small, commented, working package into DIR, which must not exist or be empty.
-CONTRACT is one of: %s.`, strings.Join(app.ContractNames(), ", ")),
+CONTRACT is one of: %s. Every one comes in python, go and shell.`, strings.Join(app.ContractNames(), ", ")),
 		Example: `  longshore init meca ./my-task
+  longshore init racetrack ./my-job --lang go
   longshore test ./my-task`,
 		Args:      exactly("a CONTRACT", "a DIR"),
 		ValidArgs: app.ContractNames(),

@@ -227,18 +227,21 @@ func (r *run) steps(ctx context.Context) *task.Failure {
 	if err := r.start(ctx); err != nil {
 		return r.failed(err)
 	}
-	if r.exec.HTTP != nil {
-		if f := r.exchange(ctx); f != nil {
-			return f
-		}
-	} else {
-		r.move(task.Running)
-		if f := r.wait(ctx); f != nil {
-			return f
-		}
+	if f := r.live(ctx); f != nil {
+		return f
 	}
 	r.move(task.Collecting)
 	return r.collect(ctx)
+}
+
+// live waits while the container does its work.
+func (r *run) live(ctx context.Context) *task.Failure {
+	defer r.sample(ctx)()
+	if r.exec.HTTP != nil {
+		return r.exchange(ctx)
+	}
+	r.move(task.Running)
+	return r.wait(ctx)
 }
 
 // within runs one stage under its timeout; zero or less means none.
@@ -404,7 +407,7 @@ func (r *run) removeFolder() {
 	if r.dir == "" {
 		return
 	}
-	err := os.RemoveAll(r.dir)
+	err := removeLocked(r.dir)
 	if f, ok := r.d.Engine.(engine.FolderRemover); ok && err != nil {
 		// Some of it belongs to users of the container that the caller is not.
 		clean, cancel := context.WithTimeout(context.Background(), 30*time.Second)

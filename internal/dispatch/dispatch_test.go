@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -384,18 +385,95 @@ func TestOutputFolder(t *testing.T) {
 	}
 }
 
+// TestSweep makes folders of a run that crashed, of one that crashed before it had a lock, and of one that is just coming.
 func TestSweep(t *testing.T) {
 	d := &dispatch.Dispatcher{Dir: t.TempDir()}
-	crashed := filepath.Join(d.Dir, "crashed")
-	if err := os.Mkdir(crashed, 0o700); err != nil {
+	crashed, unlocked, coming := filepath.Join(d.Dir, "crashed"), filepath.Join(d.Dir, "unlocked"), filepath.Join(d.Dir, "x-coming")
+	for _, dir := range []string{crashed, unlocked, coming} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(crashed, ".lock"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, look := range []func() ([]string, error){d.Leftovers, d.Sweep} {
-		if got, err := look(); err != nil || cmp.Diff([]string{crashed}, got) != "" {
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(unlocked, old, old); err != nil {
+		t.Fatal(err)
+	}
+	for _, look := range []func() ([]string, error){d.Leftovers, d.Leftovers, d.Sweep} {
+		if got, err := look(); err != nil || cmp.Diff([]string{crashed, unlocked}, got) != "" {
 			t.Errorf("leftovers %v, %v", got, err)
 		}
 	}
 	if got, err := d.Leftovers(); err != nil || len(got) > 0 {
 		t.Errorf("after sweeping: %v, %v", got, err)
+	}
+	if entries, err := os.ReadDir(coming); err != nil || len(entries) > 0 {
+		t.Errorf("looking left %v, %v", entries, err)
+	}
+}
+
+// TestSweepMeanwhile looks for leftovers while runs come and go: there are none at any time.
+func TestSweepMeanwhile(t *testing.T) {
+	r := newRig(t, fake.Config{})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		var runs sync.WaitGroup
+		for range 2 {
+			runs.Go(func() {
+				for range 100 {
+					job, _ := r.files("write=/out/n=1")
+					job.OutDir = ""
+					if _, err := r.Run(t.Context(), job); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		runs.Wait()
+	}()
+	for {
+		if got, err := r.Sweep(); err != nil || len(got) > 0 {
+			t.Fatalf("leftovers %v, %v", got, err)
+		}
+		select {
+		case <-over:
+			return
+		default:
+		}
+	}
+}
+
+// sampled counts samples.
+type sampled struct{ samples chan dispatch.Sample }
+
+func (sampled) Moved(string, task.State)     {}
+func (sampled) Logged(engine.Stream, []byte) {}
+func (sampled) Warned(string)                {}
+func (s sampled) Sampled(x dispatch.Sample)  { s.samples <- x }
+
+// TestSamples runs a container until its use was told.
+func TestSamples(t *testing.T) {
+	r := newRig(t, fake.Config{})
+	job, _ := r.files("wait=told", "write=/out/n=1")
+	o := sampled{make(chan dispatch.Sample)}
+	job.Observe = o
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		r.run(t.Context(), t, job)
+	}()
+	if s := <-o.samples; s.CPUSeconds != 1 || s.MemoryBytes != 1<<20 {
+		t.Errorf("sample %+v", s)
+	}
+	r.fake.Release("told")
+	for {
+		select {
+		case <-o.samples:
+		case <-over:
+			return
+		}
 	}
 }

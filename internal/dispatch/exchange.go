@@ -361,6 +361,9 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 				continue
 			}
 			x.accepted = true
+			if !h.Probe { // else it was looked at when the port was found
+				x.reachable(limit, p)
+			}
 			if err == nil {
 				resp, err = x.follows(limit, p, resp)
 			}

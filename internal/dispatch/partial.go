@@ -23,6 +23,9 @@ func (r *run) salvage(ctx context.Context) {
 	if r.left.Response != nil {
 		r.partial = append(r.partial, published{responseFile, r.left.Response.BodyPath})
 	}
+	if r.seat != nil {
+		return // the server goes on, and its folders are in use
+	}
 	for _, m := range r.exec.Mounts {
 		dir, ok := r.staged[m.Name]
 		if entries, err := os.ReadDir(dir); !ok || err != nil || len(entries) == 0 {

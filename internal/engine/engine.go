@@ -244,8 +244,10 @@ type Exit struct {
 // Usage is what a container has used. Zero means not measured.
 type Usage struct {
 	PeakMemory int64 // bytes
-	CPU        time.Duration
-	Disk       int64 // bytes written to the writable layer and writable mounts, as last measured
+	// Memory is what it has now, in bytes; zero in an Exit.
+	Memory int64
+	CPU    time.Duration
+	Disk   int64 // bytes written to the writable layer and writable mounts, as last measured
 }
 
 // Leftover is one thing a crashed process left behind.

@@ -125,7 +125,7 @@ func (r *request) readFolder(s contract.Slot, st fs.FileInfo) error {
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	if s.Type.Kind == task.Array {
+	if onDisk(s.Type) && s.Type.Kind == task.Array {
 		var list []string
 		for _, e := range entries {
 			list = append(list, "@"+filepath.Join(at, e.Name()))
@@ -251,7 +251,7 @@ func write(s contract.Slot, v task.Value, at, name string) error {
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return err
 	}
-	if s.Type.Kind == task.Array && len(v.Items) > 0 && s.Type.Item.Kind.OnDisk() {
+	if s.Type.Kind == task.Array && v.Path == "" && onDisk(s.Type) {
 		for _, it := range v.Items {
 			if err := copyInto(it.Path, filepath.Join(at, filepath.Base(it.Path))); err != nil {
 				return err
@@ -261,6 +261,10 @@ func write(s contract.Slot, v task.Value, at, name string) error {
 	}
 	if name == "." || name == "" {
 		name = s.Name
+	}
+	if s.Type.Kind == task.Array && v.Path == "" {
+		text, err := written(s.Type, v)
+		return errors.Join(err, os.WriteFile(filepath.Join(at, name), []byte(text), 0o644))
 	}
 	return writeFile(s.Type, v, filepath.Join(at, name))
 }

@@ -58,22 +58,33 @@ const biggest = 1 << 20
 func (s Suite) loadAll(t *testing.T, packages []string) {
 	for _, dir := range packages {
 		s.load(t, dir, "whole")
+		damaged := filepath.Join(t.TempDir(), "package")
+		if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
 		for _, name := range regularFiles(t, dir) {
-			for _, d := range damages {
-				damaged := filepath.Join(t.TempDir(), "package")
-				if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
-					t.Fatal(err)
-				}
-				path := filepath.Join(damaged, name)
-				data, err := os.ReadFile(path)
-				if err == nil {
-					err = d.do(path, data)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.load(t, damaged, fmt.Sprintf("%s/%s, %s", filepath.Base(dir), name, d.name))
-			}
+			s.damage(t, damaged, name)
+		}
+	}
+}
+
+// damage loads a package with one of its files damaged in every way, and mends the file.
+func (s Suite) damage(t *testing.T, dir, name string) {
+	path := filepath.Join(dir, name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range damages {
+		if err := d.do(path, slices.Clone(data)); err != nil {
+			t.Fatal(err)
+		}
+		s.load(t, dir, fmt.Sprintf("%s/%s, %s", filepath.Base(dir), name, d.name))
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -106,13 +106,13 @@ func (Contract) Documents(t *task.Task, f contract.Front, _ *contract.FrontExamp
 	if len(title) < 3 {
 		title = strings.TrimSpace(title + " task")
 	}
-	short := slug(title)
+	short := cmp.Or(slug(title), "task")
 	in, out := frontFolders(t)
 	w := &descriptorWriter{}
 	w.line(0, "$schema: https://cytomine.com/schema-store/tasks/task.v0.json")
 	w.value(0, "name", title)
 	w.value(0, "name_short", short)
-	w.value(0, "namespace", "org.converted."+strings.Trim(contract.WordName(short), "_"))
+	w.value(0, "namespace", "org.converted."+cmp.Or(strings.Trim(contract.WordName(short), "_"), "task"))
 	w.value(0, "version", frontVersion(t))
 	if d := []rune(strings.TrimSpace(t.Description)); len(d) > 0 {
 		w.value(0, "description", string(d[:min(len(d), maxDescription)]))

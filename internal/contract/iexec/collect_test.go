@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"longshore/internal/contract"
 	"longshore/internal/contract/iexec"
 	"longshore/internal/task"
 )
@@ -285,6 +286,11 @@ func FuzzComputed(f *testing.F) {
 		}
 		if _, err := hex.DecodeString(got.Digest); err != nil {
 			t.Error(err)
+		}
+		// The same files without their result.json: they have no callback, unless that is all they have.
+		bare := digest(t, contract.ResultFiles{FS: open(t, left.write(t))})
+		if got.Digest != "" && bare.Digest != got.Digest || (bare.Digest == "") != (bare.Missing != "") {
+			t.Errorf("%+v, and again %+v", got, bare)
 		}
 	})
 }

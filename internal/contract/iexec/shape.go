@@ -113,5 +113,9 @@ func (l *loader) wrongKind(n *contract.Node, path, want string) {
 	if want == "a string" && (n.Kind == contract.NodeNumber || n.Kind == contract.NodeBool) {
 		mend = "put it in quotes"
 	}
-	l.add(ruleFieldType, n.Pos(), mend, "%s is a %s, must be %s", path, n.Kind, want)
+	is := "a " + string(n.Kind)
+	if n.Kind == contract.NodeObject {
+		is = "an object"
+	}
+	l.add(ruleFieldType, n.Pos(), mend, "%s is %s, must be %s", path, is, want)
 }

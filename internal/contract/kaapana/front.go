@@ -1,6 +1,7 @@
 package kaapana
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -120,7 +121,7 @@ func (Contract) Documents(t *task.Task, f contract.Front, example *contract.Fron
 
 // frontImage is the name of the container and its image.
 func frontImage(t *task.Task) string {
-	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(t.Name), "-"), "._/-")
+	return cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(t.Name), "-"), "._/-"), "task")
 }
 
 // frontTask is the example: every channel bound to a folder of the package.

@@ -1,6 +1,7 @@
 package meca
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -59,7 +60,7 @@ func lost(t *task.Task) []task.Finding {
 // Documents writes the five texts of a folder.
 func (Contract) Documents(t *task.Task, f contract.Front, example *contract.FrontExample) map[string]string {
 	files := map[string]string{
-		nameText:        printable(t.Name) + "\n",
+		nameText:        cmp.Or(strings.TrimSpace(printable(t.Name)), "task") + "\n",
 		descriptionText: describe(t, f),
 		configuration:   configOf(t.Resources),
 	}

@@ -544,7 +544,7 @@ func TestPrepare(t *testing.T) {
 		want := &task.Execution{
 			Resources: task.Resources{CPU: 1000, Memory: c.memory},
 			HTTP: &task.HTTPExchange{
-				Ports: []task.Port{{Number: 8080, Why: "a MECA task listens on 8080"}}, ReadyMark: "meca-init-done",
+				Ports: []task.Port{{Number: 8080, Why: "a MECA task listens on 8080"}}, ReadyMark: "meca-init-done", Outside: true,
 				Method: "POST", Path: "/", ContentType: "application/json", Body: c.body,
 			},
 			Timeouts: task.Timeouts{Ready: time.Minute, Connect: 10 * time.Second, Run: 10 * time.Minute},
@@ -666,6 +666,7 @@ func TestCompare(t *testing.T) {
 		{"\x00\xff", "AP8=\n", contract.Verdict{Word: "match-base64", Detail: "the reply is the base64 text of example_output.bin; store that text in it"}},
 		{"a\nbéd", "a\nbècx", contract.Verdict{Word: "mismatch", Detail: `line 2, column 2 (byte 3): promised "éd", got "ècx"`}},
 		{"ab", "a", contract.Verdict{Word: "mismatch", Detail: `line 1, column 2 (byte 1): promised "b", got the end`}},
+		{"a\ufffd\ufffdb\n", "a\xff\xfeb", contract.Verdict{Pass: true, Word: "match-trim"}},
 		{"a\u0085", "a", contract.Verdict{Word: "mismatch", Detail: `line 1, column 2 (byte 1): promised "\u0085", got the end`}},
 		{`{"a": 1}`, `{"a": 1, "b": 2}`, contract.Verdict{Word: "mismatch", Detail: `line 1, column 8 (byte 7): promised "}", got ", \"b\": 2}"`}},
 		{`[1, 2]`, `[2, 1]`, contract.Verdict{Word: "mismatch", Detail: `line 1, column 2 (byte 1): promised "1, 2]", got "2, 1]"`}},
@@ -768,5 +769,41 @@ func TestRules(t *testing.T) {
 			t.Errorf("rule %+v", r)
 		}
 		seen[r.ID], seen[r.Summary] = true, true
+	}
+}
+
+func TestStructure(t *testing.T) {
+	const all = "Checking Dockerfile, Checking src, Checking description.txt, Checking name.txt, Checking example_input.bin, Checking example_output.bin, Checking config.json"
+	for _, c := range []struct {
+		files        map[string]string
+		lines, wrong string
+	}{
+		{good(), all + ", Folder structure is correct.", ""},
+		{with(map[string]string{"src/app.py": "-"}), "Checking Dockerfile, Checking src", "Missing pkg/src"},
+		{with(map[string]string{"src/app.py": "-", "src/": ""}), "Checking Dockerfile, Checking src", "Empty pkg/src"},
+		{with(map[string]string{"config.json": "-"}), all, "Missing pkg/config.json"},
+	} {
+		lines, wrong := meca.New().TestStructure(folder(t, c.files))
+		if got := strings.Join(lines, ", "); got != c.lines || wrong != c.wrong {
+			t.Errorf("got %q and %q, want %q and %q", got, wrong, c.lines, c.wrong)
+		}
+	}
+}
+
+func TestCompat(t *testing.T) {
+	src := folder(t, config(`{"resource": {"cpu": 2, "mem": 256, "use_gpu": true}}`))
+	for mode, want := range map[string]task.Resources{
+		"":         {CPU: 2000, Memory: 256 << 20},
+		"executor": {CPU: 2000, Memory: 256 << 20, GPUs: 1},
+		"host":     {CPU: 1000, Memory: 128 << 20},
+	} {
+		got, findings := meca.New().Load(src, contract.Options{Compat: mode})
+		if got.Resources != want || task.HasErrors(findings) != (mode == "") {
+			t.Errorf("%q: %+v, %v", mode, got.Resources, findings)
+		}
+		x, err := meca.New().Prepare(got, task.ImageFacts{}, task.Values{})
+		if err != nil || x.HTTP.AcceptStatus != (mode != "") {
+			t.Errorf("%q: %+v, %v", mode, x, err)
+		}
 	}
 }

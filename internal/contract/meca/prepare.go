@@ -33,6 +33,7 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 			Body:        body,
 
 			AcceptStatus: detailOf(t).AsRunner,
+			Outside:      true, // MECA's executor connects by the container's name
 		},
 		Timeouts: timeouts(),
 		Warnings: warnings,

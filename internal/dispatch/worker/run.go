@@ -193,7 +193,7 @@ func (f *folder) Warned(message string) { f.add(Event{Warning: message}) }
 // Progress takes a line about pulling or building.
 func (f *folder) Progress(line string) { f.add(Event{Progress: line}) }
 
-// Sampled takes a measure of the running container.
+// Sampled implements dispatch.SampleObserver.
 func (f *folder) Sampled(s Sample) { f.add(Event{Usage: &s}) }
 
 func (f *folder) add(e Event) {

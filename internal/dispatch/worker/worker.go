@@ -25,6 +25,7 @@ import (
 	"strings"
 	"time"
 
+	"longshore/internal/dispatch"
 	"longshore/internal/engine"
 	"longshore/internal/task"
 )
@@ -109,10 +110,7 @@ type Event struct {
 }
 
 // Sample is what a container used at one time.
-type Sample struct {
-	CPUSeconds  float64 `json:"cpuSeconds"`
-	MemoryBytes int64   `json:"memoryBytes"`
-}
+type Sample = dispatch.Sample
 
 // Outcome is what became of a job.
 type Outcome struct {

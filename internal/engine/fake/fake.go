@@ -258,7 +258,7 @@ func (e *Engine) Stats(_ context.Context, h engine.Handle) (engine.Usage, error)
 	if _, err := e.container(h.ID); err != nil {
 		return engine.Usage{}, err
 	}
-	return engine.Usage{CPU: time.Second, PeakMemory: 1 << 20}, nil
+	return engine.Usage{CPU: time.Second, PeakMemory: 1 << 20, Memory: 1 << 20}, nil
 }
 
 // Dial implements engine.Dialer.

@@ -231,6 +231,14 @@ func (c *cgroup) oomKilled() bool {
 // pidsHit tells whether the process limit stopped a fork.
 func (c *cgroup) pidsHit() bool { return c.event("pids", "pids.events", "max") > 0 }
 
+// memory reads what the container has now, in bytes; zero where the machine does not tell.
+func (c *cgroup) memory() int64 {
+	if h := c.by["memory"]; h != nil && h.version == 2 {
+		return c.value("memory", "memory.current")
+	}
+	return c.value("memory", "memory.usage_in_bytes")
+}
+
 // usage reads what the container has used; zero where the machine does not tell.
 func (c *cgroup) usage() engine.Usage {
 	var u engine.Usage

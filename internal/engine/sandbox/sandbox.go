@@ -234,6 +234,7 @@ func (e *Engine) Stats(_ context.Context, h engine.Handle) (engine.Usage, error)
 	default:
 	}
 	u := c.cgroup.usage()
+	u.Memory = c.cgroup.memory()
 	if c.disk != nil {
 		u.Disk = c.disk.used()
 	}
