@@ -17,7 +17,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"longshore/internal/contract"
 	"longshore/internal/engine"
@@ -167,21 +166,27 @@ func TestFailures(t *testing.T) {
 
 // TestStopped: the platform's request to end reaches the program.
 func TestStopped(t *testing.T) {
-	a, dir, output := filesAdapter(t, `trap 'echo bye; exit 0' TERM; echo up; touch $OUT/up; while :; do sleep 0.02; done`, nil)
+	a, dir, output := filesAdapter(t, `trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done`, nil)
 	put(t, filepath.Join(dir, "platform/value"), "1")
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		for !fileThere(filepath.Join(dir, "task/out/up")) {
-			select {
-			case <-t.Context().Done():
-			case <-time.After(5 * time.Millisecond):
-			}
+	defer cancel()
+	a.engine.stdout = writerFunc(func(data []byte) {
+		output.Write(data)
+		if bytes.Contains(data, []byte("up")) {
+			cancel()
 		}
-		cancel()
-	}()
+	})
 	if code := a.once(ctx); code != 128+int(syscall.SIGTERM) || !strings.Contains(output.String(), "bye") {
 		t.Errorf("exit code %d, output %s", code, output)
 	}
+}
+
+// writerFunc is called with everything that is written.
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(data []byte) (int, error) {
+	f(data)
+	return len(data), nil
 }
 
 // TestServeFiles: every request is a run, also when many come at once; a refusal says whose fault it is.
