@@ -191,7 +191,7 @@ func (f writerFunc) Write(data []byte) (int, error) {
 
 // TestServeFiles: every request is a run, also when many come at once; a refusal says whose fault it is.
 func TestServeFiles(t *testing.T) {
-	a, _, output := filesAdapter(t, `v=$(cat $IN/sub/value); test $v -lt 90 || exit 5; echo $((v + 1)) > $OUT/result; echo $v > $OUT/inner/v`,
+	a, _, output := filesAdapter(t, `v=$(cat $IN/sub/value); test $v -lt 90 || exit 5; echo $((v + 1)) > $OUT/result; echo $v > $OUT/inner/v; test $v -lt 80 || head -c 2000 /dev/zero > $OUT/inner/large`,
 		&contract.FrontServer{Method: "POST", Path: "/", MaxBody: 1000})
 	server := httptest.NewServer(&handler{adapter: a, server: a.plan.Front.Server})
 	defer server.Close()
@@ -205,7 +205,7 @@ func TestServeFiles(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for body, want := range map[string]int{`{"value": 99}`: 500, `{"value": "x"}`: 400, `{}`: 400, `{"other": 1}`: 400, strings.Repeat(" ", 1001): 413} {
+	for body, want := range map[string]int{`{"value": 99}`: 500, `{"value": 89}`: 500, `{"value": "x"}`: 400, `{}`: 400, `{"other": 1}`: 400, strings.Repeat(" ", 1001): 413} {
 		status, reply := post(t, server.URL, body)
 		if status != want || !strings.Contains(reply, `"message"`) {
 			t.Errorf("%.30s: %d %s, want %d", body, status, reply, want)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"longshore/internal/contract"
 	"longshore/internal/front"
@@ -25,7 +26,7 @@ func (a *adapter) serve(ctx context.Context) int {
 		return a.fail(err)
 	}
 	h := &handler{adapter: a, server: s}
-	server := &http.Server{Handler: h}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	if s.ReadyMark != "" {
 		// The kernel takes connections from here on, so the mark is true.
 		fmt.Fprintln(a.stdout, s.ReadyMark)
@@ -92,6 +93,9 @@ func (h *handler) answer(ctx context.Context, w http.ResponseWriter, contentType
 	job := h.job(req)
 	job.AnyAnswer = true
 	job.Use = func(res *task.Result, dir string) error {
+		if err := h.small(res); err != nil {
+			return err
+		}
 		kind, reply, err := front.OutputBody(h.plan.Front, res, dir)
 		if err != nil {
 			return err
@@ -118,6 +122,18 @@ func (h *handler) answer(ctx context.Context, w http.ResponseWriter, contentType
 		h.refuse(w, statusOf(f.Reason), f)
 	}
 	return err
+}
+
+// small refuses results that are larger than what the platform takes for a reply: they would have to fit into memory.
+func (h *handler) small(res *task.Result) error {
+	var size int64
+	for _, o := range res.Outputs {
+		size += o.Size
+	}
+	if size <= h.server.MaxBody {
+		return nil
+	}
+	return task.Errorf(task.ReasonOutput, "the outputs have %s, more than the %s a reply may have", task.Bytes(size), task.Bytes(h.server.MaxBody))
 }
 
 // statusOf says whose fault a failure is: the caller's, or the task's.

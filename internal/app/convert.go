@@ -50,12 +50,12 @@ func (a *App) Convert(ctx context.Context, p *Package, opts ConvertOptions) (*Co
 		return nil, err
 	}
 	c := &conversion{app: a, pkg: p, opts: opts, result: &Conversion{From: p.Contract.Name(), To: opts.To, Dir: opts.Out, Findings: []task.Finding{}}}
-	out, err := vacant(opts.Out)
-	if err != nil {
+	if err := vacant(opts.Out); err != nil {
 		return nil, err
 	}
-	if c.dir, err = os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-"); err != nil {
-		return nil, task.Errorf(task.CodeUsage, "cannot make the package: %w", err)
+	// Not beside its place: that may be in the build context of the source.
+	if c.dir, err = os.MkdirTemp("", "longshore-convert-"); err != nil {
+		return nil, task.Errorf(task.ReasonEngine, "cannot make the package: %w", err)
 	}
 	defer os.RemoveAll(c.dir)
 	if target.Name() == p.Contract.Name() {
@@ -63,31 +63,51 @@ func (a *App) Convert(ctx context.Context, p *Package, opts ConvertOptions) (*Co
 	} else {
 		err = c.convert(ctx, target)
 	}
+	if err == nil {
+		err = appear(c.dir, opts.Out)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(c.dir, 0o755); err != nil {
-		return nil, err
-	}
-	return c.result, os.Rename(c.dir, out)
+	return c.result, nil
 }
 
-// vacant is the absolute path of a folder that can be made.
-func vacant(dir string) (string, error) {
-	out, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	entries, err := os.ReadDir(out)
+// vacant tells whether a folder can be made: it does not exist, or is empty.
+func vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return out, os.MkdirAll(filepath.Dir(out), 0o755)
-	case err != nil:
-		return "", task.Errorf(task.CodeUsage, "cannot use %s: %w", dir, err)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return task.Errorf(task.CodeUsage, "cannot use %s: %w", dir, err)
 	case len(entries) > 0:
-		return "", (&task.Error{Code: task.CodeUsage, Message: dir + " is not empty"}).WithHint("name a new folder: nothing is overwritten")
+		return (&task.Error{Code: task.CodeUsage, Message: dir + " is not empty"}).WithHint("name a new folder: nothing is overwritten")
 	}
-	return out, nil
+	return nil
+}
+
+// appear copies a finished folder to its place, where it appears whole or not at all.
+func appear(from, to string) error {
+	out, err := filepath.Abs(to)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(out), 0o755)
+	}
+	tmp := ""
+	if err == nil {
+		tmp, err = os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-")
+	}
+	if err != nil {
+		return task.Errorf(task.CodeUsage, "cannot make the package: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	if err = os.CopyFS(tmp, os.DirFS(from)); err == nil {
+		err = os.Chmod(tmp, 0o755)
+	}
+	if err == nil {
+		err = os.Rename(tmp, out)
+	}
+	if err != nil {
+		return task.Errorf(task.CodeUsage, "cannot make the package: %w", err)
+	}
+	return nil
 }
 
 // conversion is one Convert under way.
@@ -115,7 +135,10 @@ func (c *conversion) same() error {
 		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is a %s image already", src.Given, c.opts.To)}).WithHint("it needs no conversion")
 	}
 	c.lost(task.SeverityNote, "same", "", "it is a %s package already: its files are copied as they are", c.opts.To)
-	return os.CopyFS(c.dir, src.FS)
+	if src.Dir == "" {
+		return os.CopyFS(c.dir, src.FS)
+	}
+	return convert.CopyFolder(src.Dir, c.dir)
 }
 
 // convert goes through the order of calls at contract.Fronter.

@@ -12,12 +12,16 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"longshore/internal/blob"
 	"longshore/internal/blob/disk"
 	"longshore/internal/dispatch"
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/dispatch/worker"
+	"longshore/internal/engine"
 	"longshore/internal/image"
 	"longshore/internal/store"
 	"longshore/internal/store/sqlstore"
@@ -35,11 +39,16 @@ type ServerConfig struct {
 	// URL is where the other servers of the database reach this one; Version is the program's.
 	URL, Version string
 	Slots        int
+	// Lease and MaxAttempts are those of durable.Config; zero means its own.
+	Lease       time.Duration
+	MaxAttempts int
 	// Capacity bounds what runs use together; zero fields mean what the machine has.
 	Capacity task.Resources
 	// WorkerArgs make the command line of a worker process of this program.
 	WorkerArgs []string
-	Log        *slog.Logger
+	// Observe is told of ends; nil tells nobody.
+	Observe durable.Observer
+	Log     *slog.Logger
 }
 
 // Server is everything that a server works with.
@@ -48,14 +57,20 @@ type Server struct {
 	Store  store.Store
 	Blobs  blob.Store
 	Worker *worker.Client
+
+	lock *os.File
 }
 
-// jobs is where jobs are, for servers and workers alike.
-func (a *App) jobs() string { return filepath.Join(a.cfg.Home, "server", "jobs") }
+// serverDir is where a server keeps what is its own.
+func (a *App) serverDir() string { return filepath.Join(a.cfg.Home, "server") }
 
-// NewServer opens database, blobs and worker. The caller starts the service, and closes the server.
+// jobs is where jobs are, for servers and workers alike.
+func (a *App) jobs() string { return filepath.Join(a.serverDir(), "jobs") }
+
+// NewServer opens database, blobs and worker. The caller starts the service, and closes the server. Home belongs to it alone while
+// it lives.
 func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err error) {
-	dir := filepath.Join(a.cfg.Home, "server")
+	dir := a.serverDir()
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be made: %w", err)
 	}
@@ -64,7 +79,13 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 		if err != nil && s.Store != nil {
 			err = errors.Join(err, s.Store.Close())
 		}
+		if err != nil && s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
 	}()
+	if s.lock, err = lockServer(dir, os.O_CREATE); err != nil {
+		return nil, task.Errorf(task.CodeUsage, "another server works in %s: %w", a.cfg.Home, err).WithHint("end it first, or give this one a folder of its own with --home; servers share work through one --db")
+	}
 	if cfg.Name == "" {
 		if cfg.Name, err = ownServerName(filepath.Join(dir, "name")); err != nil {
 			return nil, err
@@ -94,16 +115,66 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	if cfg.Capacity.Memory > 0 {
 		has.Memory = cfg.Capacity.Memory
 	}
+	if p, ok := a.engine.(engine.GPUProvider); ok {
+		if names, err := p.GPUs(); err == nil { // else there are none
+			has.GPUs = len(names)
+		}
+	}
 	s.Service, err = durable.New(durable.Config{
 		Store: s.Store, Blobs: s.Blobs, Worker: s.Worker, Packages: &packages{app: a}, Dir: dir, Name: cfg.Name, URL: cfg.URL, Version: cfg.Version,
-		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Log: cfg.Log,
+		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Lease: cfg.Lease, MaxAttempts: cfg.MaxAttempts, Log: cfg.Log, Observe: cfg.Observe,
+		Sweep: a.sweep,
 	})
 	return s, err
 }
 
-// Close lets the worker go on alone, and closes what NewServer opened.
+// lockServer takes a server's folder for this process; flags say whether the lock's file may be made.
+func lockServer(dir string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), flags|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// sweep removes what workers that died have left: containers, the folders of runs, builds, and half-removed jobs.
+func (a *App) sweep(ctx context.Context) error {
+	var errs []error
+	if s, ok := a.engine.(engine.Sweeper); ok {
+		_, err := s.Sweep(ctx)
+		errs = append(errs, err)
+	}
+	_, err := a.Dispatcher().Sweep()
+	errs = append(errs, err)
+	if images, err := a.Images(); err == nil {
+		_, err = images.Sweep()
+		errs = append(errs, err)
+	}
+	_, err = worker.SweepRemoved(a.jobs())
+	return errors.Join(append(errs, err)...)
+}
+
+// ServerLeftovers lists, or removes, jobs that nobody carries out and that have no outcome. While a server works here there are
+// none: it sees to them itself. What it has accepted is not lost with them.
+func (a *App) ServerLeftovers(fix bool) ([]string, error) {
+	lock, err := lockServer(a.serverDir(), 0)
+	if err != nil {
+		return nil, nil // there is none, or it works
+	}
+	defer lock.Close()
+	if fix {
+		return worker.Sweep(a.jobs())
+	}
+	return worker.Leftovers(a.jobs())
+}
+
+// Close lets the worker go on alone, which ends when its jobs have, and closes what NewServer opened.
 func (s *Server) Close() error {
-	return errors.Join(s.Service.Close(), s.Worker.Close(false), s.Store.Close())
+	return errors.Join(s.Service.Close(), s.Worker.Close(true), s.Store.Close(), s.lock.Close())
 }
 
 func openBlobs(name, fallback string) (blob.Store, error) {
@@ -218,7 +289,7 @@ func (c *carrier) carry(ctx context.Context, j worker.Job, out string, o dispatc
 	d := c.app.following(o).Dispatcher()
 	res, err := d.Run(ctx, dispatch.Job{
 		ID: j.Run, Container: j.Run + "-" + attemptWord(j.Attempt), Contract: pkg.Contract, Source: pkg.Source, Task: pkg.Task, Request: j.Request,
-		Timeouts: j.Timeouts, Network: j.Network, Privileges: j.Privileges, OutDir: out, Observe: o,
+		Timeouts: j.Timeouts, Network: j.Network, Privileges: j.Privileges, OutDir: out, Repeatable: true, Observe: o,
 	})
 	return res, err
 }

@@ -19,7 +19,8 @@ type Store interface {
 	// returns. limit bounds the size in bytes (ErrTooLarge); zero means none.
 	Put(ctx context.Context, r io.Reader, limit int64) (Info, error)
 	// Take makes a file of this machine a blob, by a link to it where that is possible: the file stays, and nobody may write
-	// to it any more. digest is what it is known to have, or empty. It need not be durable before the next Sync.
+	// to it any more. A symbolic link is refused. digest is what the file is known to have, or empty. It need not be durable
+	// before the next Sync.
 	Take(ctx context.Context, path, digest string) (Info, error)
 	// Open reads a blob from its start; the reader can seek. A missing one is ErrNotFound.
 	Open(ctx context.Context, digest string) (io.ReadSeekCloser, Info, error)
@@ -28,13 +29,18 @@ type Store interface {
 	Local(ctx context.Context, digest string) (path string, release func(), err error)
 	// Stat answers a blob's size and time of writing.
 	Stat(ctx context.Context, digest string) (Info, error)
+	// Touch marks a blob as written now, so that it is not collected before a reference to it is on record. A missing one is
+	// ErrNotFound.
+	Touch(ctx context.Context, digest string) error
 	// Sync makes everything durable that was taken before, in one go.
 	Sync(ctx context.Context) error
 	// Walk calls f for every blob, in no order, until it answers an error.
 	Walk(ctx context.Context, f func(Info) error) error
-	// Remove removes a blob; a missing one is not an error.
-	Remove(ctx context.Context, digest string) error
-	// Used answers the bytes that blobs take, and how many are free; a negative number means that it is not known.
+	// Remove removes a blob unless it was written or touched after a time, and tells whether it did; a missing one is not an
+	// error. Nobody who is told that a blob is there, by Put, Take or Touch, loses it to a Remove that was under way.
+	Remove(ctx context.Context, digest string, writtenBefore time.Time) (bool, error)
+	// Used answers the bytes that blobs take, and how many are free; a negative number means that it is not known. It is
+	// cheap, and may leave out what other processes wrote since the last Walk.
 	Used(ctx context.Context) (used, free int64, err error)
 }
 

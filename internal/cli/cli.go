@@ -96,10 +96,11 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	f.StringVar(&g.home, "home", "", "where images and runs are kept (default $LONGSHORE_HOME, else /var/lib/longshore)")
 	f.StringVar(&g.engine, "engine", "", "where containers run: "+strings.Join(app.EngineNames(), ", "))
 	f.StringArrayVar(&g.cdi, "cdi-spec-dir", nil, "a folder of Container Device Interface specs, which tell of GPUs (default /etc/cdi and /var/run/cdi)")
+	_ = f.MarkHidden("cdi-spec-dir") // for machines that keep them elsewhere; docs/contracts/meca.md tells of it
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return (&task.Error{Code: task.CodeUsage, Message: err.Error()}).WithHint("see `%s --help`", c.CommandPath())
 	})
-	root.AddGroup(&cobra.Group{ID: "author", Title: "Make a package:"}, &cobra.Group{ID: "use", Title: "Use a package:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
+	root.AddGroup(&cobra.Group{ID: "author", Title: "Make a package:"}, &cobra.Group{ID: "use", Title: "Use a package:"}, &cobra.Group{ID: "server", Title: "Run a server:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	for _, c := range []struct {
 		group string
 		cmd   *cobra.Command
@@ -107,6 +108,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newTask(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
 		{"author", newBundle(g)}, {"author", newConvert(g)},
 		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)}, {"use", newPush(g)}, {"use", newPull(g)},
+		{"server", newServe(g)}, {"server", newWorker(g)},
 		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
 	} {
 		c.cmd.GroupID = c.group

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -121,7 +122,11 @@ func leftovers(ctx context.Context, a *app.App, fix bool) ([]engine.Leftover, er
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range append(folders, images...) {
+	jobs, err := a.ServerLeftovers(fix)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range slices.Concat(folders, images, jobs) {
 		left = append(left, engine.Leftover{Kind: "folder", Name: f})
 	}
 	return left, nil

@@ -54,6 +54,8 @@ type Front struct {
 	Example FrontPlaces `json:"-"`
 	// InImage is the document, as a slash path in the package, that belongs into the root of the image too; empty for none.
 	InImage string `json:"-"`
+	// Labels are those that the target wants the image to have.
+	Labels map[string]string `json:"-"`
 }
 
 // FrontServer is the server that the platform expects.

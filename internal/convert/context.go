@@ -21,11 +21,24 @@ type contextCopy struct {
 	matcher  *patternmatcher.PatternMatcher
 }
 
+// CopyFolder copies a folder, less the history of a git repository.
+func CopyFolder(from, to string) error {
+	matcher, err := patternmatcher.New(nil)
+	if err != nil {
+		return err
+	}
+	return (&contextCopy{from: from, to: to, matcher: matcher}).walk()
+}
+
 // copy copies what a build could use: not what .dockerignore excludes, and not the history of a git repository.
 func (c *contextCopy) copy() error {
 	if err := c.readIgnore(); err != nil {
 		return err
 	}
+	return c.walk()
+}
+
+func (c *contextCopy) walk() error {
 	if err := os.MkdirAll(c.to, 0o755); err != nil {
 		return err
 	}

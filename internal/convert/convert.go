@@ -6,6 +6,7 @@ package convert
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -112,7 +113,7 @@ func (p *Package) recipe(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src.Dockerfile, err)
 	}
-	c := contextCopy{from: src.Context, dockerfile: src.Dockerfile, to: filepath.Join(dir, filepath.FromSlash(appFolder)), leaveOut: append(slices.Clone(p.LeaveOut), dir)}
+	c := contextCopy{from: src.Context, dockerfile: src.Dockerfile, to: filepath.Join(dir, filepath.FromSlash(appFolder)), leaveOut: p.LeaveOut}
 	if err := c.copy(); err != nil {
 		return nil, err
 	}
@@ -138,6 +139,9 @@ func (p *Package) finalLayer() string {
 	}
 	if doc := p.Front.InImage; doc != "" {
 		fmt.Fprintf(&b, "COPY %s /\n", doc)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Front.Labels)) {
+		fmt.Fprintf(&b, "LABEL %s=%q\n", name, p.Front.Labels[name])
 	}
 	fmt.Fprintf(&b, "ENTRYPOINT [%q]\nCMD []\n", path.Join(contract.FrontDir, adapter.ProgramFile))
 	return b.String()

@@ -79,6 +79,8 @@ type Job struct {
 	Privileges engine.Capabilities
 	// OutDir receives outputs, log and result.json, all or nothing. Empty publishes nothing.
 	OutDir string
+	// Repeatable tells that the caller runs the job again when it cannot be published: nothing of it is kept elsewhere then.
+	Repeatable bool
 	// Observe, when not nil, is told of every move and of the container's output while it runs. It must not block long.
 	Observe Observer
 	// Use, when not nil, is called after a succeeded run with the result and the folder that holds the collected outputs

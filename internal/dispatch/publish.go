@@ -57,6 +57,9 @@ func (r *run) publish() error {
 // keep puts what could not be published, which lies in the folder done or is still to be put together, beside the folder for
 // runs, where nothing removes it. It answers why it was not published, with the place.
 func (r *run) keep(done string, why error) error {
+	if r.job.Repeatable {
+		return why
+	}
 	dir := filepath.Join(filepath.Dir(r.d.Dir), "unpublished", r.result.ID)
 	err := os.MkdirAll(filepath.Dir(dir), 0o700)
 	if err == nil && done != "" {

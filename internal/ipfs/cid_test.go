@@ -59,3 +59,22 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParse holds that a text is refused, or has one CID that all its forms lead back to.
+func FuzzParse(f *testing.F) {
+	f.Add("bafybeiht5xubmrzhsqgd5mq4aopzjohzf42upmpczmqbs2qlucwo2cehwm")
+	f.Add("QmekrBjadCQow8dYBKsEQTNuR3A74XVsEzAkYtGroVvJ4S")
+	f.Add("0x" + strings.Repeat("00", 32))
+	f.Add("f01701220" + strings.Repeat("11", 32))
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := ipfs.Parse(text)
+		if err != nil {
+			return
+		}
+		for _, form := range []string{c.String(), c.V0(), c.Hex()} {
+			if again, err := ipfs.Parse(form); err != nil || again != c {
+				t.Errorf("%q: %s is %v, %v", text, form, again, err)
+			}
+		}
+	})
+}

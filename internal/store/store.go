@@ -289,11 +289,13 @@ type End struct {
 	ID      string
 	Attempt int
 	State   task.State // terminal, or queued
-	EndedAt time.Time
-	Reason  task.Code
-	Result  json.RawMessage
-	Files   []File
-	Usage   task.Usage
+	// StartedAt is when the container started, zero if none did.
+	StartedAt time.Time
+	EndedAt   time.Time
+	Reason    task.Code
+	Result    json.RawMessage
+	Files     []File
+	Usage     task.Usage
 	// NotBefore is for State queued.
 	NotBefore  time.Time
 	CachedFrom string
@@ -361,8 +363,11 @@ type Audit interface {
 // Blobs tells which blobs are still referenced: by versions and by the files of runs, and by holds of uploads that nothing
 // refers to yet.
 type Blobs interface {
-	// Hold keeps blobs from being collected until a time.
-	Hold(ctx context.Context, digests []string, until time.Time) error
+	// Hold keeps blobs from being collected until a time, for an account that uploaded them.
+	Hold(ctx context.Context, account string, digests []string, until time.Time) error
+	// Held answers which of the digests an account may name as its own: it holds them, or they are inputs or outputs of its
+	// runs, or packages that it imported.
+	Held(ctx context.Context, account string, digests []string, now time.Time) ([]string, error)
 	// Unreferenced answers which of the digests nothing refers to.
 	Unreferenced(ctx context.Context, digests []string, now time.Time) ([]string, error)
 }

@@ -25,6 +25,10 @@ const (
 	CodeUsage   Code = "usage"   // the command line or request is wrong
 	CodePackage Code = "package" // the package is not valid
 	CodeMissing Code = "missing" // something named does not exist
+
+	CodeAccess   Code = "access"   // not signed in, or not allowed to this one
+	CodeConflict Code = "conflict" // it contradicts what is there already
+	CodeLimit    Code = "limit"    // too large, too many or too often
 )
 
 // Reasons lists why a run can fail.

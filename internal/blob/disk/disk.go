@@ -5,16 +5,15 @@
 package disk
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,9 +27,16 @@ import (
 type Store struct {
 	dir string
 
+	syncing sync.Mutex // held by the Sync that is under way
+	first   sync.Mutex // held by the Used that counts for the first time
+
 	mu sync.Mutex
-	// loose are folders with files that were taken since the last Sync, and the files themselves.
-	loose map[string][]string
+	// loose are the blobs that were taken since the last Sync.
+	loose []string
+	// used is what blobs take, by folder, as the last Walk counted it and this process changed it since; counted tells that
+	// there was a whole Walk.
+	used    map[string]int64
+	counted bool
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -42,153 +48,165 @@ func New(dir string) (*Store, error) {
 			return nil, err
 		}
 	}
-	return &Store{dir: dir, loose: map[string][]string{}}, nil
+	return &Store{dir: dir, used: map[string]int64{}}, nil
 }
-
-var validDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // path is where a blob lies; a digest that is none is not found.
 func (s *Store) path(digest string) (string, error) {
-	if !validDigest.MatchString(digest) {
+	digits, ok := blob.Hex(digest)
+	if !ok {
 		return "", blob.ErrNotFound
 	}
-	hex := digest[len("sha256:"):]
-	return filepath.Join(s.dir, "blobs", hex[:2], hex), nil
+	return filepath.Join(s.dir, "blobs", digits[:2], digits), nil
 }
 
 // Put implements blob.Store.
 func (s *Store) Put(ctx context.Context, r io.Reader, limit int64) (blob.Info, error) {
 	f, err := os.CreateTemp(filepath.Join(s.dir, "tmp"), "put-")
 	if err != nil {
-		return blob.Info{}, full(err)
+		return blob.Info{}, blob.Full(err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	h := sha256.New()
-	if limit > 0 {
-		r = io.LimitReader(r, limit+1)
-	}
-	n, err := io.Copy(io.MultiWriter(f, h), reader{ctx, r})
+	digest, n, err := blob.Copy(ctx, f, r, limit)
 	if err != nil {
-		return blob.Info{}, full(err)
-	}
-	if limit > 0 && n > limit {
-		return blob.Info{}, blob.ErrTooLarge
+		return blob.Info{}, err
 	}
 	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
-		return blob.Info{}, full(err)
+		return blob.Info{}, blob.Full(err)
 	}
-	i := blob.Info{Digest: "sha256:" + hex.EncodeToString(h.Sum(nil)), Size: n, WrittenAt: time.Now()}
-	to, made, err := s.place(f.Name(), i.Digest)
-	if err != nil || !made {
-		return i, err
+	i := blob.Info{Digest: digest, Size: n, WrittenAt: time.Now()}
+	to, made, err := s.place(f, i.Digest)
+	if err != nil {
+		return blob.Info{}, err
 	}
-	return i, syncFolder(filepath.Dir(to))
+	if !made {
+		if err := syncPath(to); err != nil { // somebody may have taken it, and not yet synced
+			return blob.Info{}, blob.Full(err)
+		}
+	}
+	if err := syncPath(filepath.Dir(to)); err != nil {
+		return blob.Info{}, blob.Full(err)
+	}
+	return i, nil
 }
 
-// reader ends with its context.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
+// locked calls f with the lock of a blob's folder, which holds between processes too: those who place blobs share it, those who
+// remove one have it alone. The folder is made for those who place.
+func (s *Store) locked(path string, how int, f func() error) error {
+	dir := filepath.Dir(path)
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) && how == unix.LOCK_SH {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return blob.Full(err)
+		}
+		if err := syncPath(filepath.Dir(dir)); err != nil {
+			return blob.Full(err)
+		}
+		d, err = os.Open(dir)
 	}
-	return r.r.Read(p)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		if err = unix.Flock(int(d.Fd()), how); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return os.NewSyscallError("flock", err)
+	}
+	return f()
 }
 
 // place links a finished file to a blob's name. A blob that is there already is marked as young: who put it is about to refer to
 // it.
-func (s *Store) place(file, digest string) (path string, made bool, err error) {
+func (s *Store) place(f *os.File, digest string) (path string, made bool, err error) {
 	path, err = s.path(digest)
 	if err != nil {
 		return "", false, err
 	}
-	for again := true; ; again = false {
-		err = os.Link(file, path)
-		switch {
-		case err == nil:
-			now := time.Now()
-			return path, true, os.Chtimes(path, now, now)
-		case errors.Is(err, fs.ErrExist):
-			now := time.Now()
-			if err = os.Chtimes(path, now, now); !errors.Is(err, fs.ErrNotExist) || !again {
-				return path, false, err
-			}
-			// It was collected in this moment.
-		case errors.Is(err, fs.ErrNotExist) && again:
-			if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
-				return "", false, full(err)
-			}
-			if err := syncFolder(filepath.Dir(filepath.Dir(path))); err != nil {
-				return "", false, err
-			}
-		default:
-			return "", false, full(err)
+	err = s.locked(path, unix.LOCK_SH, func() error {
+		// By its descriptor: what was read is what is linked, whatever happens to its name.
+		err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return blob.Full(&os.LinkError{Op: "link", Old: f.Name(), New: path, Err: err})
 		}
+		if made = err == nil; made {
+			if st, err := f.Stat(); err == nil {
+				s.count(path, st.Size())
+			}
+		}
+		return touch(path)
+	})
+	return path, made, err
+}
+
+func touch(path string) error {
+	now := time.Now()
+	return os.Chtimes(path, now, now)
+}
+
+// Touch implements blob.Store.
+func (s *Store) Touch(_ context.Context, digest string) error {
+	path, err := s.path(digest)
+	if err != nil {
+		return err
 	}
+	if _, err := os.Stat(path); err != nil {
+		return missing(err)
+	}
+	return missing(s.locked(path, unix.LOCK_SH, func() error { return touch(path) }))
 }
 
 // Take implements blob.Store.
 func (s *Store) Take(ctx context.Context, path, digest string) (blob.Info, error) {
-	f, err := os.Open(path)
+	f, digest, size, err := blob.OpenRegular(ctx, path, digest)
 	if err != nil {
 		return blob.Info{}, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	to, made, err := s.place(f, digest)
+	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EMLINK) {
+		return s.Put(ctx, f, 0)
+	}
 	if err != nil {
 		return blob.Info{}, err
 	}
-	if !st.Mode().IsRegular() {
-		return blob.Info{}, fmt.Errorf("%s is not a regular file", path)
-	}
-	if digest == "" {
-		h := sha256.New()
-		if _, err := io.Copy(h, reader{ctx, f}); err != nil {
+	if made {
+		if err := f.Chmod(0o444); err != nil {
 			return blob.Info{}, err
 		}
-		digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
-	}
-	i := blob.Info{Digest: digest, Size: st.Size(), WrittenAt: time.Now()}
-	to, made, err := s.place(path, digest)
-	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EMLINK) {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return i, err
-		}
-		return s.Put(ctx, f, 0)
-	}
-	if err != nil || !made {
-		return i, err
-	}
-	if err := f.Chmod(0o444); err != nil {
-		return i, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loose[filepath.Dir(to)] = append(s.loose[filepath.Dir(to)], to)
-	return i, nil
+	s.loose = append(s.loose, to)
+	return blob.Info{Digest: digest, Size: size, WrittenAt: time.Now()}, nil
 }
 
 // manyFiles is from how many files on the whole file system is synced instead of each.
 const manyFiles = 64
 
-// Sync implements blob.Store.
+// Sync implements blob.Store. Who comes while another syncs waits for it: its files may be among the other's.
 func (s *Store) Sync(context.Context) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	loose := s.loose
-	s.loose = map[string][]string{}
+	s.loose = nil
 	s.mu.Unlock()
-	n := 0
-	for _, files := range loose {
-		n += len(files)
+	if err := s.sync(loose); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.loose = append(s.loose, loose...)
+		return blob.Full(err)
 	}
-	if n == 0 {
-		return nil
-	}
-	if n >= manyFiles {
+	return nil
+}
+
+func (s *Store) sync(files []string) error {
+	if len(files) >= manyFiles {
 		d, err := os.Open(s.dir)
 		if err != nil {
 			return err
@@ -196,35 +214,27 @@ func (s *Store) Sync(context.Context) error {
 		defer d.Close()
 		return os.NewSyscallError("syncfs", unix.Syncfs(int(d.Fd())))
 	}
-	for dir, files := range loose {
-		for _, f := range files {
-			if err := syncFolder(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return full(err)
-			}
-		}
-		if err := syncFolder(dir); err != nil {
-			return full(err)
+	var folders []string
+	for _, f := range files {
+		folders = append(folders, filepath.Dir(f))
+	}
+	slices.Sort(folders)
+	for _, path := range slices.Concat(files, slices.Compact(folders)) {
+		if err := syncPath(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil
 }
 
-// syncFolder makes a folder's entries, or a file's content, durable.
-func syncFolder(path string) error {
+// syncPath makes a folder's entries, or a file's content, durable.
+func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return f.Sync()
-}
-
-// full names the error of a disk without room.
-func full(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("%w: %w", blob.ErrFull, err)
-	}
-	return err
 }
 
 // Open implements blob.Store.
@@ -285,23 +295,61 @@ func (s *Store) Walk(ctx context.Context, f func(blob.Info) error) error {
 	if err := s.tidy(); err != nil {
 		return err
 	}
-	return filepath.WalkDir(filepath.Join(s.dir, "blobs"), func(p string, d fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil || d.IsDir() {
-			return err
-		}
-		digest := "sha256:" + d.Name()
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) || !validDigest.MatchString(digest) {
-			return nil
-		}
+	folders, err := os.ReadDir(filepath.Join(s.dir, "blobs"))
+	if err != nil {
+		return err
+	}
+	for _, d := range folders {
+		list, err := s.list(filepath.Join(s.dir, "blobs", d.Name()))
 		if err != nil {
 			return err
 		}
-		return f(blob.Info{Digest: digest, Size: info.Size(), WrittenAt: info.ModTime()})
+		for _, i := range list {
+			if err := cmp.Or(ctx.Err(), f(i)); err != nil {
+				return err
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted = true
+	return nil
+}
+
+// list reads one folder, and counts what is in it. Nobody places anything there meanwhile, so the count is exact.
+func (s *Store) list(dir string) (list []blob.Info, err error) {
+	err = s.locked(filepath.Join(dir, "any"), unix.LOCK_EX, func() error {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		used := int64(0)
+		for _, e := range entries {
+			digest := "sha256:" + e.Name()
+			_, isBlob := blob.Hex(digest)
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) || !isBlob {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			used += info.Size()
+			list = append(list, blob.Info{Digest: digest, Size: info.Size(), WrittenAt: info.ModTime()})
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.used[filepath.Base(dir)] = used
+		return nil
 	})
+	return list, err
+}
+
+// count notes that a folder's blobs take more or less; the caller has the folder's lock.
+func (s *Store) count(path string, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used[filepath.Base(filepath.Dir(path))] += n
 }
 
 func (s *Store) tidy() error {
@@ -321,21 +369,33 @@ func (s *Store) tidy() error {
 }
 
 // Remove implements blob.Store.
-func (s *Store) Remove(_ context.Context, digest string) error {
+func (s *Store) Remove(_ context.Context, digest string, writtenBefore time.Time) (bool, error) {
 	path, err := s.path(digest)
 	if err != nil {
+		return false, nil
+	}
+	removed := false
+	err = s.locked(path, unix.LOCK_EX, func() error {
+		st, err := os.Lstat(path)
+		if err != nil || st.ModTime().After(writtenBefore) {
+			return err
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		removed = true
+		s.count(path, -st.Size())
 		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removed, err
 }
 
-// Used implements blob.Store.
+// Used implements blob.Store. Only the first call has to look at every blob, if no Walk came before it.
 func (s *Store) Used(ctx context.Context) (used, free int64, err error) {
-	err = s.Walk(ctx, func(i blob.Info) error { used += i.Size; return nil })
-	if err != nil {
+	if used, err = s.sum(ctx); err != nil {
 		return 0, 0, err
 	}
 	var st unix.Statfs_t
@@ -343,4 +403,23 @@ func (s *Store) Used(ctx context.Context) (used, free int64, err error) {
 		return 0, 0, os.NewSyscallError("statfs", err)
 	}
 	return used, int64(st.Bavail) * st.Bsize, nil
+}
+
+func (s *Store) sum(ctx context.Context) (n int64, err error) {
+	s.first.Lock()
+	defer s.first.Unlock()
+	s.mu.Lock()
+	counted := s.counted
+	s.mu.Unlock()
+	if !counted {
+		if err := s.Walk(ctx, func(blob.Info) error { return nil }); err != nil {
+			return 0, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, bytes := range s.used {
+		n += bytes
+	}
+	return n, nil
 }

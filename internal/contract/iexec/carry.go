@@ -39,6 +39,9 @@ func (Contract) Carry(t *task.Task) contract.Carried {
 		lost(task.SeverityNote, "parameter", "", "%s and %s are the container's log, not outputs", outputStdout, outputStderr)
 	}
 	out.Varying = []string{outputResult} // what must be the same is the deterministic file
+	if p.Seconds > 0 {
+		lost(task.SeverityNote, "limit", "", "the time limit of the request's category (%d s) is left to the platform", p.Seconds)
+	}
 	if p.Dataset.URL != "" || p.Dataset.Checksum != "" {
 		lost(task.SeverityWarning, "dataset", "give its file", "the dataset is not fetched or decrypted")
 	}

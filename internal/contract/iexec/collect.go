@@ -126,7 +126,7 @@ func (c *collector) collectLater(entries []entry) error {
 		return err
 	}
 	if c.left.Exit.Code != 0 && c.digest != "" {
-		c.note("iExec 9.2 would contribute this digest although the app failed; earlier versions would not")
+		c.note("deterministic failure: iExec 9.2 would contribute this digest, although the app failed, and bill it; earlier versions would not")
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func TestWholeOutputFolder(t *testing.T) {
 
 func TestDigestOfFailedApp(t *testing.T) {
 	got := run(t, mustLoad(t, v5(`{}`)), nil, files{"result.txt": "hello", "computed.json": computedResult}, func(l *task.Leftovers) { l.Exit.Code = 3 })
-	if got.Digest == "" || !strings.Contains(strings.Join(got.Notes, "\n"), "iExec 9.2 would contribute this") {
+	if got.Digest == "" || !strings.Contains(strings.Join(got.Notes, "\n"), "deterministic failure: iExec 9.2 would contribute this") {
 		t.Errorf("%+v", got)
 	}
 	log := write(t, "log", "wget: bad address 'example.com'\n")

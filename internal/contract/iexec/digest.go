@@ -161,7 +161,7 @@ func (d *digester) linkInside(rel string) bool {
 
 // refuseLink reports a link in the part that the digest covers (iExec reference, section 5.2).
 func (d *digester) refuseLink(name string) {
-	d.problems.add(ruleLink, contract.At{}, "copy the file", "%s is a link: the digest would cover another file than the upload", name)
+	d.problems.add(ruleLink, contract.At{}, "copy the file", "%s is a link, which is broken on upload: the digest would cover another file", name)
 }
 
 // inPathOrder sorts names as workers do, by their UTF-16 code units.

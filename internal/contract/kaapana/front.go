@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"longshore/internal/contract"
@@ -26,6 +25,7 @@ const (
 // is no folder is the only file in it.
 func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
 	f := contract.Front{Contract: Name, InImage: fileName, Example: contract.FrontPlaces{Inputs: exampleData}}
+	f.Labels = map[string]string{"IMAGE": frontImage(t), "VERSION": frontVersion(t)} // Kaapana's build names images by them
 	f.Inputs, f.Outputs = contract.SlotsOf(t)
 	found := append(contract.NameSlots(f.Inputs, frontName), contract.NameSlots(f.Outputs, frontName)...)
 	for i := range f.Inputs {
@@ -114,7 +114,7 @@ func (Contract) Documents(t *task.Task, f contract.Front, example *contract.Fron
 		"name": name, "description": t.Description, "api_version": 1, "templates": []frontTemplate{u},
 	})}
 	if example != nil {
-		files[exampleFile] = indented(frontTask(name, u, example))
+		files[exampleFile] = indented(frontTask(name+":"+frontVersion(t), name, u, example))
 	}
 	return files
 }
@@ -124,8 +124,16 @@ func frontImage(t *task.Task) string {
 	return cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(t.Name), "-"), "._/-"), "task")
 }
 
+// frontVersion is the tag of the image.
+func frontVersion(t *task.Task) string {
+	if validReference("x:" + t.Version) {
+		return t.Version
+	}
+	return "0.1.0"
+}
+
 // frontTask is the example: every channel bound to a folder of the package.
-func frontTask(name string, u frontTemplate, example *contract.FrontExample) map[string]any {
+func frontTask(image, name string, u frontTemplate, example *contract.FrontExample) map[string]any {
 	type bound struct {
 		Name   string            `json:"name"`
 		Source map[string]string `json:"volume_source"`
@@ -144,7 +152,7 @@ func frontTask(name string, u frontTemplate, example *contract.FrontExample) map
 		}
 	}
 	return map[string]any{
-		"name": name + "-example", "api_version": 1, "image": name + ":latest", "taskTemplate": u.Identifier,
+		"name": name + "-example", "api_version": 1, "image": image, "taskTemplate": u.Identifier,
 		"inputs": bind(u.Inputs, exampleData), "outputs": bind(u.Outputs, exampleOut), "env": env, "resources": u.Resources,
 	}
 }
@@ -190,25 +198,29 @@ func frontVariableOf(s contract.Slot) frontVariable {
 	return v
 }
 
-// frontResources gives limits and requests alike: Kaapana's Kubernetes runner wants both.
+// frontResources gives limits and requests, as Kaapana's Kubernetes runner wants both; what the task says of one side only
+// holds for the other.
 func frontResources(r task.Resources) map[string]any {
-	limits := map[string]string{}
-	if r.Memory > 0 {
-		limits[keyMemory] = fmt.Sprintf("%dMi", int64(r.Memory+contract.FrontMemory+1<<20-1)>>20)
+	limits, requests := map[string]string{}, map[string]string{}
+	set := func(key string, limit, request int64, unit string) {
+		if limit > 0 {
+			limits[key], requests[key] = fmt.Sprintf("%d%s", limit, unit), fmt.Sprintf("%d%s", cmp.Or(min(request, limit), limit), unit)
+		}
 	}
-	if r.CPU > 0 {
-		limits[keyCPU] = fmt.Sprintf("%dm", r.CPU)
+	mebi := func(b task.Bytes) int64 {
+		if b == 0 {
+			return 0
+		}
+		return int64(b+contract.FrontMemory+1<<20-1) >> 20
 	}
-	if r.GPUs > 0 {
-		limits["nvidia.com/gpu"] = strconv.Itoa(r.GPUs)
-	}
-	if r.Disk > 0 {
-		limits[keyDisk] = strconv.FormatInt(int64(r.Disk), 10)
-	}
+	set(keyMemory, mebi(r.Memory), mebi(r.MinMemory), "Mi")
+	set(keyCPU, int64(r.CPU), int64(r.MinCPU), "m")
+	set("nvidia.com/gpu", int64(r.GPUs), 0, "")
+	set(keyDisk, int64(r.Disk), 0, "")
 	if len(limits) == 0 {
 		return nil
 	}
-	return map[string]any{"limits": limits, "requests": limits}
+	return map[string]any{"limits": limits, "requests": requests}
 }
 
 func indented(v any) string {

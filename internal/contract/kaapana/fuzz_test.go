@@ -117,3 +117,51 @@ func TestPatternsAreFast(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTask holds that any task file gives a task or a reason, and that what it names is completed from its image or refused.
+func FuzzTask(f *testing.F) {
+	f.Add(worked)
+	f.Add(`{"name": "t", "image": "x:1", "inputs": [{"name": "masks", "input": {"local_path": "x"}}], "outputs": null, "config": {"type": "docker"}}`)
+	f.Add(`{"name": "t", "image": "x:1", "taskTemplate": {"identifier": "i", "description": "d", "inputs": [], "outputs": [], "env": null, "command": ["a"]}, "env": [{"name": "A", "value": "1"}]}`)
+	f.Fuzz(func(t *testing.T, doc string) {
+		src := folder(map[string]string{"task.json": doc})
+		src.File = "task.json"
+		got, findings := kaapana.New().Load(src, contract.Options{})
+		if got == nil {
+			if !task.HasErrors(findings) {
+				t.Fatal("no task and no error")
+			}
+			return
+		}
+		if task.HasErrors(findings) {
+			return
+		}
+		full, findings := kaapana.New().(contract.ImageChecker).CheckImage(got, contract.Source{}, carrying(example))
+		if full == nil || task.HasErrors(findings) {
+			return
+		}
+		if v, err := task.Bind(full, task.Request{Unbound: []string{"masks", "reference"}}); err == nil {
+			_, _ = kaapana.New().Prepare(full, task.ImageFacts{}, v) // a refusal is as good as an execution
+		}
+	})
+}
+
+// FuzzLegacyConf holds that a legacy run's configuration is taken or refused as an input.
+func FuzzLegacyConf(f *testing.F) {
+	f.Add(`{"workflow_form": {"single": false, "Name": "x", "list": [1, null, {"a": 1e3}]}, "other": 1}`)
+	f.Add(`{"workflow_form": {"A=B": "\u0000"}}`)
+	tk, findings := kaapana.New().Load(contract.Source{Image: image{facts: task.ImageFacts{Reference: "old:1"}}}, contract.Options{Legacy: true})
+	if task.HasErrors(findings) {
+		f.Fatal(findings)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, conf string) {
+		v, err := task.Bind(tk, task.Request{Inputs: map[string]task.Given{"input": {Path: dir}, "conf": task.GivenText(conf)}})
+		if err != nil {
+			return
+		}
+		if _, err := kaapana.New().Prepare(tk, task.ImageFacts{}, v); err != nil && task.CodeOf(err) == task.ReasonEngine {
+			t.Error(err)
+		}
+	})
+}

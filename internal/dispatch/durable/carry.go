@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,12 +57,17 @@ func (s *Service) attempt(ctx context.Context, c *carried, run store.Run, begun 
 		return // closed: taken up again at the next start
 	}
 	if errors.Is(err, worker.ErrLost) {
+		s.sweepSoon()
 		err = (&task.Error{Code: task.ReasonEngine, Message: "its worker process died", Cause: err}).WithHint("the server tries again by itself")
 	}
-	end, err := s.end(ctx, run, o, err)
-	if err != nil {
-		s.trouble("keeping the outputs of a run failed; it is tried again", err, "run", run.ID)
+	var end store.End
+	if err == nil {
+		end = s.settle(ctx, c, run, o)
+	} else {
 		end = s.failed(run, err)
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	s.finish(ctx, run, end)
 	if err := s.cfg.Worker.Forget(context.WithoutCancel(ctx), name); err != nil {
@@ -170,12 +176,32 @@ func (s *Service) inputLost(name string, err error) error {
 	return err
 }
 
-// end makes an attempt's outcome durable and says how the run goes on.
-func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome, err error) (store.End, error) {
-	if err != nil {
-		return s.failed(run, err), nil
+// settle makes an attempt's outcome durable, and tries again for a while: what a disk without room cannot take lies safely in
+// the job's folder meanwhile.
+func (s *Service) settle(ctx context.Context, c *carried, run store.Run, o worker.Outcome) store.End {
+	start := time.Now()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		end, err := s.end(ctx, run, o)
+		if err == nil {
+			return end
+		}
+		s.trouble("keeping the outputs of a run failed; it is tried again", err, "run", run.ID)
+		if time.Since(start) > s.cfg.Patience {
+			return s.failed(run, err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-c.cancel:
+			return s.cancelled(run)
+		case <-ctx.Done():
+			return end
+		}
 	}
-	files, err := s.keep(ctx, worker.Name(run.ID, run.Attempt), o)
+}
+
+// end makes an attempt's outcome durable and says how the run goes on.
+func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome) (store.End, error) {
+	files, err := s.keep(ctx, run, o)
 	if err != nil {
 		return store.End{}, err
 	}
@@ -192,6 +218,9 @@ func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome, err 
 
 // failed is the end of an attempt without a result.
 func (s *Service) failed(run store.Run, err error) store.End {
+	if s.asked(run.ID) {
+		return s.cancelled(run)
+	}
 	f := task.Failure{Reason: task.CodeOf(err), Message: err.Error(), Stage: task.Preparing}
 	if e, ok := errors.AsType[*task.Error](err); ok {
 		f.Hint, f.Findings = e.Hint, e.Findings
@@ -199,26 +228,25 @@ func (s *Service) failed(run store.Run, err error) store.End {
 	if !slices.Contains(task.Reasons(), f.Reason) {
 		f.Reason = task.ReasonImage
 	}
-	now := s.now()
-	e := store.End{ID: run.ID, Attempt: run.Attempt, State: task.Failed, EndedAt: now, Reason: f.Reason}
+	e := without(run, task.Failed, &f, s.now())
 	if s.again(run, f.Reason) {
-		e.State, e.NotBefore = task.Queued, now.Add(s.backoff(run.Attempt))
+		s.cfg.Log.Warn("an attempt failed; it is made again", "run", run.ID, "attempt", run.Attempt, "error", err)
+		e.State, e.NotBefore = task.Queued, e.EndedAt.Add(s.backoff(run.Attempt))
 	}
-	r := task.Result{
-		ID: run.ID, Contract: run.Contract, Task: run.TaskName, Version: run.TaskVersion, Variant: run.Variant, State: task.Failed, Failure: &f, Reason: f.Reason,
-		StartedAt: run.CreatedAt, EndedAt: now, Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
-	}
-	e.Result, _ = json.Marshal(r) // plain data
 	return e
+}
+
+// asked tells whether somebody wants the run to end.
+func (s *Service) asked(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.carried[id]
+	return c != nil && c.asked
 }
 
 // again tells whether a failure is tried again: ours always, the task's own when the caller asked for it.
 func (s *Service) again(run store.Run, why task.Code) bool {
-	s.mu.Lock()
-	c := s.carried[run.ID]
-	cancelled := c != nil && c.asked
-	s.mu.Unlock()
-	if cancelled {
+	if s.asked(run.ID) {
 		return false
 	}
 	if why == task.ReasonEngine {
@@ -238,23 +266,41 @@ func (s *Service) backoff(attempt int) time.Duration {
 	return d
 }
 
-// requeue puts a run back that never started.
-func (s *Service) requeue(ctx context.Context, run store.Run, why error) {
-	e := store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now()}
-	if why != nil {
-		e = s.failed(run, why)
+// requeued puts a run back that never started; one that shall end is cancelled.
+func (s *Service) requeued(run store.Run) store.End {
+	if run.Cancel {
+		return s.cancelled(run)
 	}
-	s.finish(ctx, run, e)
+	return store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now()}
+}
+
+// cancelled is the end of an attempt that has no other outcome, as somebody asked for its end.
+func (s *Service) cancelled(run store.Run) store.End {
+	return without(run, task.Cancelled, nil, s.now())
+}
+
+// without is an end without a result of dispatch's.
+func without(run store.Run, state task.State, f *task.Failure, now time.Time) store.End {
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: state, EndedAt: now}
+	r := task.Result{
+		ID: run.ID, Contract: run.Contract, Task: run.TaskName, Version: run.TaskVersion, Variant: run.Variant, State: state, Failure: f,
+		StartedAt: run.CreatedAt, EndedAt: e.EndedAt, Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
+	}
+	if f != nil {
+		r.Reason, e.Reason = f.Reason, f.Reason
+	}
+	e.Result, _ = json.Marshal(r) // plain data
+	return e
 }
 
 // finish writes an attempt's end down, as often as it takes.
 func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
+	_, e.StartedAt = s.hub.told(run.ID)
+	e.EndedAt = later(e.EndedAt, later(run.CreatedAt, e.StartedAt)) // also when the clock was set back
+	counted := []bool{false}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		counted, err := s.cfg.Store.Finish(ctx, []store.End{e})
-		if err == nil {
-			if !counted[0] {
-				s.cfg.Log.Warn("another server has taken this run over; what was done here does not count", "run", run.ID, "attempt", run.Attempt)
-			}
+		var err error
+		if counted, err = s.cfg.Store.Finish(ctx, []store.End{e}); err == nil {
 			break
 		}
 		s.trouble("writing down a run's end failed; it is tried again", err, "run", run.ID)
@@ -264,26 +310,29 @@ func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 			return // the job is still there, and is taken up at the next start
 		}
 	}
-	if e.State == task.Queued {
+	switch {
+	case !counted[0]:
+		s.cfg.Log.Warn("the end of an attempt does not count: another server has taken the run over, or it was written down before", "run", run.ID, "attempt", run.Attempt)
+		s.hub.ended(run.ID)
+	case e.State == task.Queued:
+		s.tell(run, e)
 		s.hub.again(run, e)
-		s.mu.Lock()
-		s.behind = true
-		s.mu.Unlock()
-		if wait := e.NotBefore.Sub(s.now()); wait > 0 {
-			time.AfterFunc(wait, func() {
-				s.mu.Lock()
-				s.behind = true
-				s.mu.Unlock()
-				s.poke()
-			})
-		}
-		return
+		time.AfterFunc(e.NotBefore.Sub(s.now()), s.lookAgain)
+	default:
+		s.tell(run, e)
+		s.hub.ended(run.ID)
 	}
-	s.hub.ended(run.ID)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // keep makes blobs of an outcome's files. The last step makes all of them durable at once.
-func (s *Service) keep(ctx context.Context, job string, o worker.Outcome) ([]store.File, error) {
+func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]store.File, error) {
 	known := map[string]string{}
 	for _, out := range o.Result.Outputs {
 		if out.Files == 1 && out.SHA256 != "" {
@@ -318,11 +367,7 @@ func (s *Service) keep(ctx context.Context, job string, o worker.Outcome) ([]sto
 				files = append(files, store.File{Path: name, Mode: "link", Target: target})
 				return err
 			case d.Type().IsRegular():
-				digest := known[name]
-				if st, err := os.Stat(p); err != nil || st.IsDir() {
-					digest = ""
-				}
-				return take(p, name, digest)
+				return take(p, name, known[name])
 			}
 			return nil
 		})
@@ -335,10 +380,13 @@ func (s *Service) keep(ctx context.Context, job string, o worker.Outcome) ([]sto
 			return nil, err
 		}
 	}
-	if base := s.cfg.Worker.Folder(job); base != "" {
-		if err := take(filepath.Join(base, "events"), store.EventsPath, ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	events, _ := s.hub.told(run.ID)
+	if data := history(events); data != nil {
+		i, err := s.cfg.Blobs.Put(ctx, bytes.NewReader(data), 0)
+		if err != nil {
 			return nil, err
 		}
+		files = append(files, store.File{Path: store.EventsPath, Digest: i.Digest, Size: i.Size})
 	}
 	if len(files) == 0 {
 		return nil, nil

@@ -35,6 +35,7 @@ type Service struct {
 	tasks taskCache
 
 	wake chan struct{}   // there may be something to claim
+	left chan struct{}   // a worker may have left something
 	life context.Context // ends with Close
 	stop context.CancelFunc
 	// under counts what must end before Close returns.
@@ -54,7 +55,7 @@ type Config struct {
 	Blobs    blob.Store
 	Worker   worker.Worker
 	Packages Packages
-	// Dir is a folder for packages that were unpacked and uploads under way; it is made.
+	// Dir is a folder for packages that were unpacked; it is made, and belongs to one service at a time.
 	Dir string
 	// Name tells servers of one store apart and stays the same over restarts; URL is where others reach this one's API.
 	Name, URL, Version string
@@ -76,9 +77,16 @@ type Config struct {
 	// zero means a second.
 	MaxAttempts int
 	Backoff     time.Duration
+	// Patience is how long keeping an ended run's outputs is tried before the run is; zero means ten minutes.
+	Patience time.Duration
+	// Sweep, when not nil, removes what workers that died have left on this machine. It is called at the start, after a worker
+	// has died, and by Keep.
+	Sweep func(context.Context) error
 
 	Log *slog.Logger // nil discards
-	Now func() time.Time
+	// Observe is told of ends; nil tells nobody.
+	Observe Observer
+	Now     func() time.Time
 }
 
 // Packages opens packages on this machine. Nothing outside a package may be read for it: it is a stranger's.
@@ -113,15 +121,16 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.Poll, time.Second)
 	setDefault(&cfg.Backoff, time.Second)
 	setDefault(&cfg.MaxAttempts, 5)
+	setDefault(&cfg.Patience, 10*time.Minute)
 	if cfg.Slots == 0 {
 		cfg.Slots = max(4, int(cfg.Capacity.CPU)/1000*4)
 	}
-	for _, d := range []string{"packages", "uploads", "empty"} {
+	for _, d := range []string{"packages", "empty"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o711); err != nil {
 			return nil, err
 		}
 	}
-	s := &Service{cfg: cfg, wake: make(chan struct{}, 1), free: cfg.Capacity, slots: cfg.Slots, carried: map[string]*carried{}, behind: true}
+	s := &Service{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{}, 1), free: cfg.Capacity, slots: cfg.Slots, carried: map[string]*carried{}, behind: true}
 	s.hub.live = map[string]*live{}
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
@@ -139,6 +148,9 @@ func (s *Service) Name() string { return s.cfg.Name }
 
 // Start takes up what an earlier process of this server left, and begins to claim runs.
 func (s *Service) Start(ctx context.Context) error {
+	if err := s.clearHalfMade(); err != nil {
+		return err
+	}
 	if err := s.heartbeat(ctx); err != nil {
 		return err
 	}
@@ -147,6 +159,8 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	s.under.Go(func() { s.schedule(s.life) })
 	s.under.Go(func() { s.renew(s.life) })
+	s.under.Go(func() { s.flush(s.life) })
+	s.under.Go(func() { s.sweeps(s.life) })
 	return nil
 }
 

@@ -55,8 +55,8 @@ func Outputs(run store.Run) []store.File {
 	return list
 }
 
-// Upload keeps a caller's file for the runs that are about to be submitted. limit bounds its size in bytes; zero means none.
-func (s *Service) Upload(ctx context.Context, r io.Reader, limit int64) (blob.Info, error) {
+// Upload keeps an account's file for the runs that are about to be submitted. limit bounds its size in bytes; zero means none.
+func (s *Service) Upload(ctx context.Context, account string, r io.Reader, limit int64) (blob.Info, error) {
 	i, err := s.cfg.Blobs.Put(ctx, r, limit)
 	switch {
 	case errors.Is(err, blob.ErrTooLarge):
@@ -66,7 +66,7 @@ func (s *Service) Upload(ctx context.Context, r io.Reader, limit int64) (blob.In
 	case err != nil:
 		return i, err
 	}
-	if err := s.cfg.Store.Hold(ctx, []string{i.Digest}, s.now().Add(uploadLife)); err != nil {
+	if err := s.cfg.Store.Hold(ctx, account, []string{i.Digest}, s.now().Add(uploadLife)); err != nil {
 		return i, s.dbError(err)
 	}
 	return i, nil
@@ -100,18 +100,8 @@ type logReader struct {
 
 func (r *logReader) Read(p []byte) (int, error) {
 	for {
-		r.s.hub.mu.Lock()
-		l := r.s.hub.live[r.id]
-		var size int64
-		var attempt int
-		var changed <-chan struct{}
-		if l != nil {
-			size, attempt, changed = l.log, l.run.Attempt, l.changed.wait()
-		} else {
-			changed = r.s.hub.all.wait()
-		}
-		r.s.hub.mu.Unlock()
-		if l != nil {
+		attempt, size, changed := r.s.hub.log(r.id)
+		if attempt > 0 {
 			n, err := r.live(p, attempt, size)
 			if n > 0 || err != nil {
 				return n, err

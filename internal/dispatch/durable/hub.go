@@ -2,9 +2,9 @@ package durable
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"iter"
+	"math"
 	"sync"
 	"time"
 
@@ -39,10 +39,13 @@ type hub struct {
 type live struct {
 	run     store.Run
 	state   task.State
+	entered time.Time  // the state, by our clock
+	stored  task.State // what the store was told last
 	started time.Time
 	events  []Event
 	log     int64 // bytes of the current attempt's log
-	over    bool
+	// parked runs are back in the queue: whoever claims them next may be another server.
+	parked  bool
 	changed broadcast
 }
 
@@ -69,20 +72,19 @@ func (h *hub) open(run store.Run) {
 	defer h.mu.Unlock()
 	l := h.live[run.ID]
 	if l == nil {
-		l = &live{}
+		l = &live{run: run}
 		h.live[run.ID] = l
+		h.add(l, Event{At: run.CreatedAt, State: task.Queued})
 	}
-	l.run, l.log, l.started = run, 0, time.Time{}
-	if l.state != task.Preparing {
-		h.add(l, Event{At: time.Now().UTC(), State: task.Preparing})
-	}
+	l.run, l.log, l.started, l.parked, l.stored = run, 0, time.Time{}, false, run.State
+	h.add(l, Event{At: time.Now().UTC(), State: task.Preparing})
 }
 
 // add appends an event; the caller holds mu.
 func (h *hub) add(l *live, e Event) {
 	e.N, e.Attempt = len(l.events)+1, l.run.Attempt
 	if e.State != "" {
-		l.state = e.State
+		l.state, l.entered = e.State, time.Now()
 		if e.State == task.Running || e.State == task.Starting && l.started.IsZero() {
 			l.started = e.At
 		}
@@ -115,6 +117,7 @@ func (h *hub) again(run store.Run, e store.End) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l := h.live[run.ID]; l != nil {
+		l.parked = true
 		if e.Reason != "" {
 			h.add(l, Event{At: e.EndedAt, Retry: e.Reason})
 		}
@@ -131,9 +134,76 @@ func (h *hub) ended(id string) {
 	if l == nil {
 		return
 	}
-	l.over = true
 	l.changed.wake()
 	delete(h.live, id)
+}
+
+// lasting is how long a run stays in a state before the store is told: most are over sooner.
+const lasting = 250 * time.Millisecond
+
+// unstored answers the states that have lasted and that the store does not know, as if it knew them now.
+func (h *hub) unstored() []store.Step {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var steps []store.Step
+	for id, l := range h.live {
+		if !l.parked && l.state != l.stored && time.Since(l.entered) >= lasting {
+			l.stored = l.state
+			steps = append(steps, store.Step{ID: id, Attempt: l.run.Attempt, State: l.state, StartedAt: l.started})
+		}
+	}
+	return steps
+}
+
+// parked lists runs that are back in the queue.
+func (h *hub) parked() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var ids []string
+	for id, l := range h.live {
+		if l.parked {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// told answers a run's events and when its container started, zero if it did not.
+func (h *hub) told(id string) ([]Event, time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.live[id]
+	if l == nil {
+		return nil, time.Time{}
+	}
+	return l.events, l.started
+}
+
+// look answers a run that is under way here, nil for any other, its events after the n-th, and a channel that is closed when
+// that changes.
+func (h *hub) look(id string, n int) (l *live, events []Event, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l = h.live[id]
+	if l == nil {
+		return nil, nil, h.all.wait()
+	}
+	events = append(events, l.events[min(n, len(l.events)):]...)
+	if l.parked { // the store tells how it goes on
+		return nil, events, l.changed.wait()
+	}
+	return l, events, l.changed.wait()
+}
+
+// log answers which attempt of a run is under way here, 0 for none, and how long its log is.
+func (h *hub) log(id string) (attempt int, size int64, changed <-chan struct{}) {
+	l, _, changed := h.look(id, math.MaxInt)
+	if l == nil {
+		return 0, 0, changed
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return l.run.Attempt, l.log, changed
 }
 
 // show puts what is known here over what the store knows.
@@ -141,7 +211,7 @@ func (h *hub) show(run *store.Run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.live[run.ID]
-	if l == nil || run.State.Terminal() || l.run.Attempt < run.Attempt {
+	if l == nil || l.parked || run.State.Terminal() || l.run.Attempt < run.Attempt {
 		return
 	}
 	run.State = l.state
@@ -186,15 +256,7 @@ func (s *Service) Runs(ctx context.Context, f store.RunFilter) ([]store.Run, str
 func (s *Service) Wait(ctx context.Context, id string) (store.Run, error) {
 	for {
 		// Registered before the look, so that no end is missed.
-		s.hub.mu.Lock()
-		l := s.hub.live[id]
-		var changed <-chan struct{}
-		if l != nil {
-			changed = l.changed.wait()
-		} else {
-			changed = s.hub.all.wait()
-		}
-		s.hub.mu.Unlock()
+		l, _, changed := s.hub.look(id, math.MaxInt)
 		if l == nil {
 			run, err := s.Run(context.WithoutCancel(ctx), id)
 			if err != nil || run.State.Terminal() || ctx.Err() != nil {
@@ -225,17 +287,7 @@ func (s *Service) Events(ctx context.Context, id string, n int) iter.Seq2[Event,
 	return func(yield func(Event, error) bool) {
 		last := task.State("")
 		for {
-			s.hub.mu.Lock()
-			l := s.hub.live[id]
-			var events []Event
-			var changed <-chan struct{}
-			if l != nil {
-				events = append(events, l.events[min(n, len(l.events)):]...)
-				changed = l.changed.wait()
-			} else {
-				changed = s.hub.all.wait()
-			}
-			s.hub.mu.Unlock()
+			l, events, changed := s.hub.look(id, n)
 			for _, e := range events {
 				n = e.N
 				if e.State != "" {
@@ -294,27 +346,4 @@ func (s *Service) elsewhere(ctx context.Context, id string, n *int, last *task.S
 		return !yield(Event{N: *n, At: at, Attempt: run.Attempt, State: run.State}, nil), nil
 	}
 	return false, nil
-}
-
-// keptEvents are those of the last attempt of an ended run.
-func (s *Service) keptEvents(ctx context.Context, run store.Run) []Event {
-	for _, f := range run.Files {
-		if f.Path != store.EventsPath {
-			continue
-		}
-		r, _, err := s.cfg.Blobs.Open(ctx, f.Digest)
-		if err != nil {
-			return nil // they went with their age; the run's end is told all the same
-		}
-		defer r.Close()
-		var events []Event
-		for d := json.NewDecoder(r); ; {
-			var e worker.Event
-			if d.Decode(&e) != nil {
-				return events
-			}
-			events = append(events, Event{N: len(events) + 1, At: e.At, Attempt: run.Attempt, State: e.State, Warning: e.Warning, Progress: e.Progress, Usage: e.Usage})
-		}
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"longshore/internal/dispatch/worker"
@@ -13,6 +14,7 @@ import (
 type carried struct {
 	id    string
 	needs task.Resources
+	since time.Time
 	// cancel ends the attempt; it is the job's in the worker that ends, not our following it.
 	cancel chan struct{}
 	asked  bool // guarded by Service.mu
@@ -26,7 +28,7 @@ func (s *Service) reserve(run *store.Run) *carried {
 		s.behind = true
 		return nil
 	}
-	run.State, run.Attempt, run.Owner, run.LeaseUntil = task.Preparing, 1, s.cfg.Name, run.CreatedAt.Add(s.cfg.Lease)
+	run.State, run.Attempt, run.Owner, run.LeaseUntil, run.StartedAt = task.Preparing, 1, s.cfg.Name, run.CreatedAt.Add(s.cfg.Lease), run.CreatedAt
 	return s.enter(*run)
 }
 
@@ -45,7 +47,7 @@ func (s *Service) room() task.Resources {
 
 // enter books what a run needs; the caller holds mu.
 func (s *Service) enter(run store.Run) *carried {
-	c := &carried{id: run.ID, needs: run.Needs, cancel: make(chan struct{})}
+	c := &carried{id: run.ID, needs: run.Needs, since: time.Now(), cancel: make(chan struct{})}
 	s.carried[run.ID] = c
 	s.book(c.needs, -1)
 	s.slots--
@@ -123,15 +125,25 @@ func (s *Service) claim(ctx context.Context) bool {
 	}
 	s.mu.Unlock()
 	for i, r := range runs {
+		if r.Cancel { // asked for while it was queued again
+			s.cancelHere(r.ID)
+			s.hub.open(r)
+			s.under.Go(func() { defer s.leave(here[i]); s.finish(s.life, r, s.cancelled(r)) })
+			continue
+		}
 		s.carry(here[i], r, false)
 	}
 	return err == nil && len(runs) == c.Max
 }
 
+// renewals is how often leases are renewed while they last. Cancellations that another server took are noticed then.
+const renewals = 10
+
 // renew keeps the leases, takes up the wishes of other servers' callers, and gives the runs of dead servers back to the queue.
 func (s *Service) renew(ctx context.Context) {
-	t := time.NewTicker(s.cfg.Lease / 3)
+	t := time.NewTicker(s.cfg.Lease / renewals)
 	defer t.Stop()
+	var strays map[string]bool
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,10 +160,81 @@ func (s *Service) renew(ctx context.Context) {
 		s.trouble("looking for runs of dead servers failed", err)
 		if len(expired) > 0 {
 			s.cfg.Log.Warn("took runs back into the queue: their server says nothing", "runs", len(expired), "server", expired[0].Owner)
-			s.mu.Lock()
-			s.behind = true
-			s.mu.Unlock()
-			s.poke()
+			s.lookAgain()
+		}
+		strays = s.compare(ctx, strays)
+		s.unpark(ctx)
+	}
+}
+
+// lookAgain has the queue looked at, which may hold something new.
+func (s *Service) lookAgain() {
+	s.mu.Lock()
+	s.behind = true
+	s.mu.Unlock()
+	s.poke()
+}
+
+// compare compares what the store says this server holds with what it carries. Runs that it does not carry, now and the time
+// before, were claimed by a transaction whose answer was lost: they go back into the queue. Runs that others hold meanwhile, as
+// this process slept beyond its lease, are ended here.
+func (s *Service) compare(ctx context.Context, strays map[string]bool) map[string]bool {
+	carried := map[string]bool{}
+	s.mu.Lock()
+	for id, c := range s.carried {
+		if time.Since(c.since) > s.cfg.Lease/renewals {
+			carried[id] = true
+		}
+	}
+	s.mu.Unlock()
+	owned, err := s.cfg.Store.Owned(ctx, s.cfg.Name)
+	if err != nil {
+		return strays // the renewal told of the trouble
+	}
+	seen := map[string]bool{}
+	for _, run := range owned {
+		delete(carried, run.ID)
+		s.mu.Lock()
+		_, here := s.carried[run.ID]
+		s.mu.Unlock()
+		if here {
+			continue
+		}
+		if seen[run.ID] = true; strays[run.ID] {
+			s.cfg.Log.Warn("a run was claimed here and not begun; it goes back into the queue", "run", run.ID)
+			s.finish(ctx, run, s.requeued(run))
+		}
+	}
+	for id := range carried {
+		if run, err := s.cfg.Store.Run(ctx, id); err == nil && run.Owner != s.cfg.Name {
+			s.cancelHere(id)
+		}
+	}
+	return seen
+}
+
+// unpark lets runs go that were queued again and that another server took or ended.
+func (s *Service) unpark(ctx context.Context) {
+	for _, id := range s.hub.parked() {
+		run, err := s.cfg.Store.Run(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (run.State.Terminal() || run.Owner != "" && run.Owner != s.cfg.Name) {
+			s.hub.ended(id)
+		}
+	}
+}
+
+// flush tells the store the states that last, so that other servers and a restart know them.
+func (s *Service) flush(ctx context.Context) {
+	t := time.NewTicker(lasting)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if steps := s.hub.unstored(); len(steps) > 0 {
+			s.trouble("writing down the states of runs failed", s.cfg.Store.Progress(ctx, steps))
 		}
 	}
 }
@@ -162,12 +245,16 @@ func (s *Service) heartbeat(ctx context.Context) error {
 
 // Cancel asks for a run's end. It returns the run as it is then; it may take a moment to end.
 func (s *Service) Cancel(ctx context.Context, id, by string) (store.Run, error) {
-	run, err := s.cfg.Store.RequestCancel(ctx, id, by, s.now())
+	now := s.now()
+	run, err := s.cfg.Store.RequestCancel(ctx, id, by, now)
 	if err != nil {
-		return run, s.dbError(err)
+		return run, s.runError(id, err)
 	}
 	s.cancelHere(id)
 	if run.State.Terminal() {
+		if run.EndedAt.Equal(now) { // it was queued, and ended by this
+			s.tell(run, store.End{ID: run.ID, Attempt: run.Attempt, State: run.State, EndedAt: run.EndedAt, Result: run.Result})
+		}
 		s.hub.ended(id)
 	}
 	return run, nil
@@ -215,11 +302,11 @@ func (s *Service) recover(ctx context.Context) error {
 			continue
 		}
 		s.cfg.Log.Info("a run had not started; it goes back into the queue", "run", run.ID)
-		s.under.Go(func() { defer s.leave(c); s.requeue(ctx, run, nil) })
+		s.under.Go(func() { defer s.leave(c); s.finish(s.life, run, s.requeued(run)) })
 	}
 	for name := range there {
 		s.under.Go(func() {
-			s.trouble("removing a job that is not ours any more failed", s.cfg.Worker.Forget(ctx, name), "job", name)
+			s.trouble("removing a job that is not ours any more failed", s.cfg.Worker.Forget(s.life, name), "job", name)
 		})
 	}
 	return nil

@@ -345,6 +345,8 @@ func (s *Service) add(ctx context.Context, run store.Run) (store.Run, bool, erro
 		s.carry(here, got, false)
 	case !got.State.Terminal():
 		s.poke()
+	case !again: // with an earlier result
+		s.tell(got, store.End{ID: got.ID, State: got.State, EndedAt: got.EndedAt, CachedFrom: got.CachedFrom})
 	}
 	if again && !sameRequest(got.Request, run.Request) {
 		return got, true, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("the idempotency key %q was used for another request (run %s)", run.Key, got.ID)}).WithHint("use a new key for a new request")

@@ -89,7 +89,7 @@ func (s *Service) importGit(ctx context.Context, v store.Version, in Import) (ou
 	ferr := s.cfg.Packages.Fetch(ctx, in.Git, func(dir, commit string) error {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(pack(w, dir)) }()
-		i, perr := s.Upload(ctx, r, 0)
+		i, perr := s.Upload(ctx, v.Account, r, 0)
 		r.CloseWithError(perr)
 		if perr != nil {
 			return perr
@@ -309,7 +309,7 @@ func (s *Service) packagePath(ctx context.Context, v store.Version) (string, err
 		return "", err
 	}
 	defer release()
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".tmp-")
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), halfMade)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"longshore/internal/blob"
@@ -118,11 +119,14 @@ func (s *Service) collect(ctx context.Context, p *Pruned) error {
 			return s.dbError(err)
 		}
 		for _, d := range unused {
-			if err := s.cfg.Blobs.Remove(ctx, d); err != nil {
+			removed, err := s.cfg.Blobs.Remove(ctx, d, old)
+			if err != nil {
 				return err
 			}
-			p.Blobs++
-			p.Bytes += size[d]
+			if removed {
+				p.Blobs++
+				p.Bytes += size[d]
+			}
 		}
 		return nil
 	}
@@ -146,6 +150,9 @@ func (s *Service) forgetPackages(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), halfMade) {
+			continue
+		}
 		digest := "sha256:" + trimForm(e.Name())
 		info, err := e.Info()
 		if err != nil || s.now().Sub(info.ModTime()) < uploadLife {
@@ -171,6 +178,7 @@ func (s *Service) Keep(ctx context.Context, r Retention) {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
+		s.sweepSoon()
 		p, err := s.Prune(ctx, r)
 		s.trouble("cleaning up failed", err)
 		if p.Runs+p.Blobs > 0 {

@@ -140,15 +140,6 @@ func (c *Client) sockets() []string {
 	return list
 }
 
-// dial connects to a worker.
-func dial(ctx context.Context, socket string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if errors.Is(err, unix.ECONNREFUSED) {
-		_ = os.Remove(socket) // its worker is dead
-	}
-	return conn, err
-}
-
 // readyTimeout bounds the start of a worker process.
 const readyTimeout = 30 * time.Second
 

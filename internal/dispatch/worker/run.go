@@ -376,7 +376,7 @@ func (p *Pool) Forget(ctx context.Context, name string) error {
 
 // remove removes a job's folder. The name changes first, so that a removal that is interrupted leaves no job.
 func remove(dir, name string) error {
-	gone := filepath.Join(dir, "."+name+".gone")
+	gone := filepath.Join(dir, "."+name+goneSuffix)
 	err := os.Rename(filepath.Join(dir, name), gone)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -45,7 +45,7 @@ func Serve(ctx context.Context, p *Pool, version string, ready func()) error {
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%s.%d", version, os.Getpid()))
 	_ = os.Remove(path) // of a process that had our number
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	l, err := listen(ctx, path)
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
@@ -53,7 +53,8 @@ func Serve(ctx context.Context, p *Pool, version string, ready func()) error {
 	go s.accept(ctx, l)
 	ready()
 	err = s.untilUnneeded(ctx)
-	l.Close() // and with it the socket's file
+	_ = os.Remove(path)
+	l.Close()
 	return errors.Join(err, p.Idle(ctx))
 }
 
@@ -122,17 +123,31 @@ func (s *server) answer(ctx context.Context, c net.Conn) {
 	case "follow":
 		s.follow(ctx, q.Name, in, out)
 	case "attach":
+		if s.ending() {
+			return
+		}
 		s.attach(1)
 		defer s.attach(-1)
 		_ = out.Encode(reply{Known: true})
 		_, _ = in.ReadByte() // until the client goes
 	case "retire":
-		s.mu.Lock()
-		s.retired = true
-		s.mu.Unlock()
+		s.retire()
 		s.signal()
 		_ = out.Encode(reply{Known: true})
 	}
+}
+
+func (s *server) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
+}
+
+// ending tells whether the worker takes no more jobs.
+func (s *server) ending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired
 }
 
 func (s *server) attach(by int) {

@@ -28,15 +28,34 @@ func (d *DB) refer(ctx context.Context, tx *sql.Tx, holder string, files []store
 }
 
 // Hold implements store.Blobs.
-func (d *DB) Hold(ctx context.Context, digests []string, until time.Time) error {
+func (d *DB) Hold(ctx context.Context, account string, digests []string, until time.Time) error {
 	return d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, digest := range digests {
-			if _, err := tx.ExecContext(ctx, d.dialect.sql("INSERT INTO refs (digest, holder, until) VALUES (?, 'upload', ?) ON CONFLICT (digest, holder) DO UPDATE SET until = excluded.until"), digest, micros(until)); err != nil {
+			if _, err := tx.ExecContext(ctx, d.dialect.sql("INSERT INTO refs (digest, holder, until) VALUES (?, ?, ?) ON CONFLICT (digest, holder) DO UPDATE SET until = excluded.until"), digest, "upload:"+account, micros(until)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// held finds digests by who refers to them. What follows the colon of a holder is an account, a run or a version.
+const held = `SELECT DISTINCT digest FROM refs WHERE ((holder = ? AND until >= ?)
+	OR (holder LIKE 'run:%' AND EXISTS (SELECT 1 FROM runs WHERE runs.id = substr(refs.holder, 5) AND runs.account = ?))
+	OR (holder LIKE 'version:%' AND EXISTS (SELECT 1 FROM versions WHERE versions.id = substr(refs.holder, 9) AND versions.account = ?)))
+	AND digest IN (`
+
+// Held implements store.Blobs.
+func (d *DB) Held(ctx context.Context, account string, digests []string, now time.Time) ([]string, error) {
+	if len(digests) == 0 {
+		return nil, nil
+	}
+	args := []any{"upload:" + account, micros(now), account, account}
+	for _, digest := range digests {
+		args = append(args, digest)
+	}
+	rows, err := d.read.QueryContext(ctx, d.dialect.sql(held+marks(len(digests))+")"), args...)
+	return scanStrings(rows, err)
 }
 
 // Unreferenced implements store.Blobs. Holds that have run out are removed on the way.

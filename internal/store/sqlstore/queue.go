@@ -215,13 +215,21 @@ func (d *DB) Owned(ctx context.Context, owner string) ([]store.Run, error) {
 func (d *DB) Progress(ctx context.Context, steps []store.Step) error {
 	return d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, s := range steps {
-			if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, started_at = CASE WHEN ? > 0 THEN ? ELSE started_at END WHERE id = ? AND attempt = ? AND owner <> ''"),
-				string(s.State), micros(s.StartedAt), micros(s.StartedAt), s.ID, s.Attempt); err != nil {
+			if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, started_at = COALESCE(?, started_at) WHERE id = ? AND attempt = ? AND owner <> ''"),
+				string(s.State), known(s.StartedAt), s.ID, s.Attempt); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// known is a time as a column's value, nil when there is none.
+func known(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
 }
 
 // Finish implements store.Queue.
@@ -241,9 +249,9 @@ func (d *DB) Finish(ctx context.Context, ends []store.End) ([]bool, error) {
 			if e.State == task.Queued {
 				ended, result, kept = 0, "", ""
 			}
-			res, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, owner = '', lease_until = 0, not_before = ?, ended_at = ?, reason = ?, result = ?, files = ?, cpu_seconds = ?, peak_memory = ? "+
+			res, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, owner = '', lease_until = 0, not_before = ?, started_at = COALESCE(?, started_at), ended_at = ?, reason = ?, result = ?, files = ?, cpu_seconds = ?, peak_memory = ? "+
 				"WHERE id = ? AND attempt = ? AND owner <> ''"),
-				string(e.State), micros(e.NotBefore), ended, string(e.Reason), result, kept, e.Usage.CPUSeconds, int64(e.Usage.PeakMemory), e.ID, e.Attempt)
+				string(e.State), micros(e.NotBefore), known(e.StartedAt), ended, string(e.Reason), result, kept, e.Usage.CPUSeconds, int64(e.Usage.PeakMemory), e.ID, e.Attempt)
 			if err != nil {
 				return err
 			}

@@ -1,66 +1,76 @@
 // Package sqlstore keeps the store in an SQL database: SQLite in this process, or PostgreSQL. One schema and one set of
-// statements serve both; what differs is in dialect.
+// statements serve both; what differs is in dialect and in how a transaction sends its statements.
 //
 // Writes that come at the same time share a transaction, so that a hundred callers pay for one commit and not for a hundred.
 package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
-	"embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pressly/goose/v3"
 
 	"longshore/internal/store"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
+	name    string // without its password
 	dialect dialect
-	read    *sql.DB
-	write   *sql.DB
-	writer  writer
+	read    reader
+	writer  *writer
+	close   func() error
+	// process and entries number audit entries of one microsecond, of this and of other processes.
+	process uint32
+	entries atomic.Uint32
 }
 
 var _ store.Store = (*DB)(nil)
 
 // dialect is what the databases do differently.
 type dialect struct {
-	name string
-	// goose is its name there.
-	goose goose.Dialect
+	words        words
+	goose        goose.Dialect
+	gooseOptions []goose.ProviderOption
 	// skipLocked follows a SELECT of rows that several servers may want.
 	skipLocked string
-	// like compares without regard to case.
-	like string
+	// find is the function that answers where in its first argument the second is, from 1.
+	find string
+	// backup writes a copy to a file, nil where that is not done by us.
+	backup func(ctx context.Context, file string) error
 	// numbered parameters are "$1", "$2" and so on; others are "?".
 	numbered bool
-	// backup writes a copy to a file, nil where that is not done by us.
-	backup func(ctx context.Context, db *sql.DB, file string) error
+	// explain says what the operator can do about an error.
+	explain func(error) error
+}
+
+// reader reads what is committed.
+type reader interface {
+	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row
 }
 
 // Open opens the database that a URL names, "postgres://…" or "sqlite:PATH" (or a path alone), and brings its schema up to date.
+// An SQLite file belongs to one process at a time: a second one is refused.
 func Open(ctx context.Context, name string) (*DB, error) {
 	open := openSQLite
 	if strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {
 		open = openPostgres
 	}
-	d, err := open(strings.TrimPrefix(name, "sqlite:"))
-	if err != nil {
-		return nil, fmt.Errorf("opening the database %s: %w", Redacted(name), err)
+	d := &DB{name: Redacted(name)}
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails
+	d.process = binary.BigEndian.Uint32(id[:])
+	if err := open(ctx, d, strings.TrimPrefix(name, "sqlite:")); err != nil {
+		return nil, fmt.Errorf("opening the database %s: %w", d.name, err)
 	}
-	if err := d.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("bringing the schema of the database %s up to date: %w", Redacted(name), err), d.read.Close(), d.write.Close())
-	}
-	d.writer.start(d)
 	return d, nil
 }
 
@@ -73,23 +83,10 @@ func Redacted(name string) string {
 	return u.Redacted()
 }
 
-func (d *DB) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(d.dialect.goose, d.write, files)
-	if err != nil {
-		return err
-	}
-	_, err = p.Up(ctx)
-	return err
-}
-
 // Ping implements store.Store.
 func (d *DB) Ping(ctx context.Context) error {
 	var one int
-	return d.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	return d.trouble(d.read.QueryRowContext(ctx, "SELECT 1").Scan(&one))
 }
 
 // Backup implements store.Store.
@@ -97,11 +94,24 @@ func (d *DB) Backup(ctx context.Context, file string) error {
 	if d.dialect.backup == nil {
 		return store.ErrUnsupported
 	}
-	return d.dialect.backup(ctx, d.read, file)
+	return d.trouble(d.dialect.backup(ctx, file))
 }
 
 // Close waits for writes under way.
 func (d *DB) Close() error {
 	d.writer.stop()
-	return errors.Join(d.read.Close(), d.write.Close())
+	return d.close()
+}
+
+// trouble is an error of the database with its name and what to do about it. Errors that callers tell apart stay bare.
+func (d *DB) trouble(err error) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, sql.ErrNoRows):
+		return store.ErrNotFound
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrInvalid), errors.Is(err, errClosed):
+		return err
+	}
+	return fmt.Errorf("the database %s: %w", d.name, d.dialect.explain(err))
 }

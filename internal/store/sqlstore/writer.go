@@ -2,41 +2,80 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
+	"time"
 )
 
 // errClosed is the answer to writes after Close.
 var errClosed = errors.New("sqlstore: closed")
 
-// maxBatch bounds how many writes share a transaction.
-const maxBatch = 256
+const (
+	// maxBatch bounds how many writes share a transaction.
+	maxBatch = 256
+	// maxWrite bounds how long a transaction may take, so that a database that says nothing is not waited for for ever.
+	maxWrite = 30 * time.Second
+)
+
+// round answers the statements of a write that come next, and the round after them, nil at the end. What it was told in the
+// round before counts. The first round is asked again when the write is done again.
+type round func(t *batch) (now []statement, next round)
+
+// statement is one step of a write. At most one of rows and affected is set.
+type statement struct {
+	text string
+	args []any
+	// rows reads the answer; affected is told how many rows were changed.
+	rows     func(r rows) error
+	affected func(n int64)
+}
+
+// rows is an answer.
+type rows interface {
+	scanner
+	Next() bool
+	Err() error
+}
+
+// beginner begins transactions.
+type beginner interface {
+	begin(ctx context.Context) (transaction, error)
+}
+
+// transaction sends statements, all of a list before it waits for an answer where the database can do that.
+type transaction interface {
+	run(ctx context.Context, list []statement) error
+	commit(ctx context.Context) error
+	rollback(ctx context.Context) error
+}
 
 // write is one caller's change. It may be done again when the transaction that it was part of failed because of another's.
 type write struct {
-	ctx  context.Context
-	do   func(ctx context.Context, tx *sql.Tx) error
-	err  error
-	done chan struct{}
+	first round
+	err   error
+	done  chan struct{}
 }
 
 // writer does writes, as many at once as have come while the last commit was under way.
 type writer struct {
+	db    beginner
 	queue chan *write
 	mu    sync.RWMutex
 	ended bool
-	over  chan struct{}
+	over  sync.WaitGroup
 }
 
-func (w *writer) start(d *DB) {
-	w.queue, w.over = make(chan *write, maxBatch), make(chan struct{})
-	go func() {
-		defer close(w.over)
-		for first := range w.queue {
-			d.transact(w.gather(first))
-		}
-	}()
+// startWriter begins up to so many transactions at once.
+func startWriter(db beginner, parallel int) *writer {
+	w := &writer{db: db, queue: make(chan *write, 2*maxBatch)}
+	for range parallel {
+		w.over.Go(func() {
+			for first := range w.queue {
+				w.transact(w.gather(first))
+			}
+		})
+	}
+	return w
 }
 
 func (w *writer) stop() {
@@ -46,74 +85,86 @@ func (w *writer) stop() {
 		close(w.queue)
 	}
 	w.mu.Unlock()
-	<-w.over
+	w.over.Wait()
 }
 
 func (w *writer) gather(first *write) []*write {
-	batch := []*write{first}
-	for len(batch) < maxBatch {
+	list := []*write{first}
+	for len(list) < maxBatch {
 		select {
 		case next, ok := <-w.queue:
 			if !ok {
-				return batch
+				return list
 			}
-			batch = append(batch, next)
+			list = append(list, next)
 		default:
-			return batch
+			return list
 		}
 	}
-	return batch
+	return list
 }
 
-// transact does a batch in one transaction and, if that fails, each write in its own.
-func (d *DB) transact(batch []*write) {
-	err := d.inOne(batch)
-	if err != nil && len(batch) > 1 {
-		for _, w := range batch {
-			w.err = d.inOne([]*write{w})
-			close(w.done)
+// transact does writes in one transaction and, if one of them fails, each in its own. When the commit fails or the database is
+// gone, nothing is done again: it may have happened.
+func (w *writer) transact(list []*write) {
+	again, err := w.inOne(list)
+	if again && len(list) > 1 {
+		for _, one := range list {
+			_, one.err = w.inOne([]*write{one})
+			close(one.done)
 		}
 		return
 	}
-	for _, w := range batch {
-		w.err = err
-		close(w.done)
+	for _, one := range list {
+		if one.err == nil {
+			one.err = err
+		}
+		close(one.done)
 	}
 }
 
-func (d *DB) inOne(batch []*write) error {
+// inOne tells whether the writes could be done again one by one.
+func (w *writer) inOne(list []*write) (again bool, err error) {
 	// Nobody's wish to wait no longer may undo what others asked for.
-	ctx := context.Background()
-	if len(batch) == 1 {
-		ctx = batch[0].ctx
-	}
-	tx, err := d.write.BeginTx(ctx, nil)
+	ctx, stop := context.WithTimeout(context.Background(), maxWrite)
+	defer stop()
+	tx, err := w.db.begin(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, w := range batch {
-		if err := w.do(ctx, tx); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
+	b := &batch{}
+	if err := b.do(ctx, tx, list); err != nil {
+		failed := tx.rollback(ctx)
+		return failed == nil, errors.Join(err, failed)
 	}
-	return tx.Commit()
+	return false, tx.commit(ctx)
 }
 
 // change does one write and answers when it is committed.
-func (d *DB) change(ctx context.Context, do func(ctx context.Context, tx *sql.Tx) error) error {
-	w := &write{ctx: context.WithoutCancel(ctx), do: do, done: make(chan struct{})}
-	d.writer.mu.RLock()
-	if d.writer.ended {
-		d.writer.mu.RUnlock()
+func (d *DB) change(ctx context.Context, first round) error {
+	w := &write{first: first, done: make(chan struct{})}
+	if err := d.writer.enqueue(ctx, w); err != nil {
+		return err
+	}
+	<-w.done
+	return d.trouble(w.err)
+}
+
+func (w *writer) enqueue(ctx context.Context, one *write) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.ended {
 		return errClosed
 	}
 	select {
-	case d.writer.queue <- w:
-		d.writer.mu.RUnlock()
+	case w.queue <- one:
+		return nil
 	case <-ctx.Done():
-		d.writer.mu.RUnlock()
 		return ctx.Err()
 	}
-	<-w.done
-	return w.err
+}
+
+// once is a write of statements that do not depend on each other's answers.
+func once(list ...statement) round {
+	return func(*batch) ([]statement, round) { return list, nil }
 }

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"longshore/internal/access"
+	"longshore/internal/store"
+	"longshore/internal/task"
+)
+
+// cookieName is the cookie of the web page.
+const cookieName = "longshore"
+
+// call is one request on its way through.
+type call struct {
+	w http.ResponseWriter
+	r *http.Request
+	// who is nil on public routes when nobody showed a token.
+	who *access.Principal
+	// subject is what the audit log says it was done to, err how it failed.
+	subject, detail string
+	err             error
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// who is somebody who was let in: on every route that is not public there is one.
+func who(ctx context.Context) *access.Principal { return callOf(ctx).who }
+
+// guard lets through who may: it stands before every route.
+func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	route := ctx.Operation().Metadata[routeKey].(route)
+	c := &call{w: w, r: r, subject: r.PathValue("id")}
+	err := a.admit(c, route)
+	if err == nil {
+		under := context.WithValue(access.With(r.Context(), c.who), callKey{}, c)
+		c.r = r.WithContext(under)
+		next(huma.WithContext(ctx, under))
+	} else {
+		c.err = err
+		a.fail(w, r, err)
+	}
+	if route.audit != "" && c.who != nil {
+		a.record(c, route)
+	}
+}
+
+// admit tells why somebody is not let through.
+func (a *API) admit(c *call, route route) (err error) {
+	if !safe(c.r.Method) && bearer(c.r) == "" {
+		if err := a.origins.Check(c.r); err != nil {
+			return access.Denied("a page of another site asked for this: %w", err).WithHint("programs send their token in the header Authorization: Bearer …")
+		}
+	}
+	if route.rule.public {
+		return nil
+	}
+	if c.who, err = a.authenticate(c.r); err != nil {
+		return err
+	}
+	if wait := a.tokens.take(c.who.Token); wait > 0 {
+		return tooOften(wait)
+	}
+	if !c.who.Has(route.rule.scopes...) {
+		return access.Denied("this token may not do that: it has the scopes %s", access.Names(c.who.Scopes)).
+			WithHint("it takes one of: %s", access.Names(append([]access.Scope{access.Admin}, route.rule.scopes...)))
+	}
+	return nil
+}
+
+func tooOften(wait time.Duration) error {
+	return &refusal{status: http.StatusTooManyRequests, after: wait, err: task.Errorf(task.CodeLimit, "too many requests").WithHint("wait as long as the header Retry-After says")}
+}
+
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// bearer is the token in the header, or "".
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// authenticate answers who sent a request.
+func (a *API) authenticate(r *http.Request) (*access.Principal, error) {
+	secret, session := bearer(r), false
+	if c, err := r.Cookie(cookieName); secret == "" && err == nil {
+		secret, session = c.Value, true
+	}
+	if secret == "" {
+		return nil, &task.Error{Code: task.CodeAccess, Message: "this needs a token", Hint: "send the header Authorization: Bearer lsk_…", Cause: access.ErrUnknown}
+	}
+	return a.check(r, secret, session)
+}
+
+// check answers whose secret it is, and slows those down who guess.
+func (a *API) check(r *http.Request, secret string, session bool) (*access.Principal, error) {
+	from := a.remote(r)
+	if wait := a.strays.empty(from); wait > 0 {
+		return nil, tooOften(wait)
+	}
+	p, err := a.keeper.Check(r.Context(), secret)
+	if err != nil {
+		if task.CodeOf(err) == task.CodeAccess {
+			a.strays.take(from)
+			a.cfg.Log.Warn("somebody was not let in", "remote", from, "why", err)
+		}
+		return nil, err
+	}
+	p.Session = session
+	return p, nil
+}
+
+// record writes down who did what.
+func (a *API) record(c *call, route route) {
+	outcome := "ok"
+	if c.err != nil {
+		outcome = string(problemOf(c.err).Code)
+	} else if w := writerOf(c.w); w != nil && w.code() >= 400 {
+		outcome = string(task.CodeUsage)
+	}
+	a.journal.add(store.Entry{
+		At: a.cfg.Now().UTC(), Account: c.who.Account, Token: c.who.Token, Remote: a.remote(c.r), Action: route.audit,
+		Subject: c.subject, Outcome: outcome, Detail: c.detail,
+	})
+}

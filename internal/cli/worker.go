@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"longshore/internal/app"
+)
+
+// newWorker is the process that carries out a server's runs and outlives it; `serve` starts it.
+func newWorker(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:    "worker",
+		Short:  "Carry out the runs of a server (started by serve)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			g.quiet = true // what runs say goes to their own events
+			// The server has decided about the network of each job.
+			a, err := g.open(func(c *app.Config) { c.Policy.Network = true })
+			if err != nil {
+				return err
+			}
+			return a.RunWorker(c.Context(), Version, func() { fmt.Fprintln(g.Out, "ready") })
+		},
+	}
+}
+
+// workerArgs are the arguments of a worker with the same settings as this command.
+func (g *globals) workerArgs(home string) []string {
+	args := []string{"worker", "--home", home}
+	if g.engine != "" {
+		args = append(args, "--engine", g.engine)
+	}
+	for _, dir := range g.cdi {
+		args = append(args, "--cdi-spec-dir", dir)
+	}
+	return args
+}

@@ -1,0 +1,92 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// HTTP counts the requests that next answers.
+func (m *Metrics) HTTP(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		m.inFlight.Inc()
+		defer m.inFlight.Dec()
+		rec := &recorder{ResponseWriter: w}
+		// Also when the handler panics: net/http then cuts the connection.
+		defer func() {
+			method, path := knownMethod(r.Method), route(r)
+			m.requests.WithLabelValues(method, path, strconv.Itoa(rec.code())).Inc()
+			m.latency.WithLabelValues(method, path).Observe(time.Since(start).Seconds())
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(code int) {
+	if r.status == 0 && code >= 200 {
+		r.status = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher, for those who look for it by type.
+func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
+// Unwrap lets http.ResponseController reach what is below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) code() int {
+	if r.status == 0 {
+		return http.StatusOK
+	}
+	return r.status
+}
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// route names what answers a request, with few names whatever callers ask for: the pattern that was matched, or the first two
+// elements of a path of the API, as another handler may have copied the request before it was matched.
+func route(r *http.Request) string {
+	if _, pattern, ok := strings.Cut(r.Pattern, " "); ok && pattern != "/" {
+		return pattern
+	}
+	if r.Pattern != "" && r.Pattern != "/" {
+		return r.Pattern
+	}
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if len(parts) < 2 || parts[0] != "v1" {
+		return "other"
+	}
+	for _, known := range collections() {
+		if parts[1] == known {
+			return "/v1/" + known
+		}
+	}
+	return "other"
+}
+
+// collections are the first elements of the API's paths.
+func collections() []string {
+	return []string{"tasks", "versions", "uploads", "runs", "usage", "accounts", "tokens", "audit", "system", "prune"}
+}

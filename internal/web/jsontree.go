@@ -1,0 +1,100 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// node is a JSON value as a tree that can be opened and closed.
+type node struct {
+	// Name is the member's, or the number in a list.
+	Name string
+	// Value is what is not a list or an object, as it was written; Kind names its colour.
+	Value, Kind string
+	// Says tells what a list or an object holds.
+	Says     string
+	Children []*node
+	Open     bool
+	// Cut tells that there are more children.
+	Cut bool
+}
+
+// The bounds of a tree.
+const (
+	maxNodes = 2000
+	maxDepth = 30
+)
+
+// tree reads a valid JSON document, numbers as they were written and members in their order.
+func tree(data []byte) *node {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	left := maxNodes
+	n, err := readNode(d, &left, 0)
+	if err != nil {
+		return &node{Value: string(data)}
+	}
+	return n
+}
+
+func readNode(d *json.Decoder, left *int, depth int) (*node, error) {
+	token, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := token.(type) {
+	case json.Delim:
+		return readChildren(d, t, left, depth)
+	case string:
+		return &node{Value: quote(t), Kind: "string"}, nil
+	case json.Number:
+		return &node{Value: t.String(), Kind: "number"}, nil
+	case nil:
+		return &node{Value: "null", Kind: "null"}, nil
+	}
+	return &node{Value: fmt.Sprint(token), Kind: "boolean"}, nil
+}
+
+// quote writes a string as JSON does, but for what only HTML minds.
+func quote(s string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(s) != nil {
+		return s
+	}
+	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+func readChildren(d *json.Decoder, open json.Delim, left *int, depth int) (*node, error) {
+	n := &node{Open: depth < 2}
+	count := 0
+	for ; d.More(); count++ {
+		name := fmt.Sprint(count)
+		if open == '{' {
+			token, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			name = fmt.Sprint(token)
+		}
+		child, err := readNode(d, left, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		child.Name = name
+		if *left--; *left < 0 || depth >= maxDepth {
+			n.Cut = true // it is read on to be counted
+			continue
+		}
+		n.Children = append(n.Children, child)
+	}
+	_, err := d.Token()
+	n.Says = fmt.Sprintf("[%d]", count)
+	if open == '{' {
+		n.Says = fmt.Sprintf("{%d}", count)
+	}
+	n.Open = n.Open && count <= 50
+	return n, err
+}
