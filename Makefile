@@ -15,7 +15,7 @@ export LONGSHORE_TAGS = $(TAGS)
 # Steps that install packages or fill the image store come one after the other; go and the tests use all cores anyway.
 .NOTPARALLEL:
 
-.PHONY: help build test demo check base-images bench fuzz fmt lint clean setup-build setup-test setup-demo
+.PHONY: help build test demo check base-images s3-server bench fuzz fmt lint clean setup-build setup-test setup-demo
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -24,13 +24,16 @@ build: setup-build ## the static binary bin/longshore
 	@go generate ./internal/convert
 	@go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '-s -w -extldflags "-static" -X longshore/internal/cli.Version=$(VERSION)' -o bin/longshore ./cmd/longshore
 
-test: setup-test base-images ## vet and every test, with the race detector; the full output is kept in out/test
+test: setup-test base-images s3-server ## vet and every test, with the race detector; the full output is kept in out/test
 	@scripts/test.sh
 
 demo: setup-demo base-images ## build, then run the examples of all five contracts and print what they answer
 	@scripts/demo.sh
 
 check: test demo ## everything that CI runs
+
+s3-server: ## the S3 server that blobs in a bucket are tested against, built once
+	@scripts/s3-server.sh
 
 base-images: build setup-demo ## the examples' base images from Debian packages, where the local store lacks them
 	@scripts/base-images.sh

@@ -108,7 +108,7 @@ func (k *Keeper) Check(ctx context.Context, secret string) (*Principal, error) {
 		return nil, unknown("the account "+t.Account+" is disabled", "ask an administrator")
 	}
 	k.touch(ctx, t, now)
-	p := &Principal{Account: t.Account, Token: t.ID, Name: t.Name}
+	p := &Principal{Account: t.Account, Token: t.ID, Name: t.Name, ExpiresAt: t.ExpiresAt}
 	for _, s := range t.Scopes {
 		p.Scopes = append(p.Scopes, Scope(s))
 	}

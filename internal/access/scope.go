@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Scope is what a token is for. A token may have several.
@@ -43,6 +44,8 @@ type Principal struct {
 	// Token is the ID of the token that was shown.
 	Token, Name string
 	Scopes      []Scope
+	// ExpiresAt is when it ends; zero for never.
+	ExpiresAt time.Time
 	// Session tells that a browser sent it by itself, as a cookie: what changes something then needs proof that a page of ours
 	// asked for it.
 	Session bool

@@ -146,7 +146,7 @@ func (a *API) note(r *http.Request, err error) {
 }
 
 // translate turns the framework's errors, which are about the form of requests, into problems.
-func translate(ctx huma.Context, _ string, v any) (any, error) {
+func (t translator) translate(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -163,12 +163,14 @@ func translate(ctx huma.Context, _ string, v any) (any, error) {
 	if op.RequestBody != nil && op.RequestBody.Content["application/json"] != nil {
 		schema = op.RequestBody.Content["application/json"].Schema
 	}
-	f := former{schema: schema, parameters: op.Parameters}
+	f := former{schema: schema, registry: t.registry, parameters: op.Parameters}
 	for _, d := range m.Errors {
 		f.add(d)
 	}
 	return problem(m.Status, f.wrong(e)), nil
 }
+
+type translator struct{ registry huma.Registry }
 
 // former makes findings of what is wrong with the form of a request.
 type former struct {

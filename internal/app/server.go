@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 
 	"longshore/internal/blob"
 	"longshore/internal/blob/disk"
+	"longshore/internal/blob/s3"
 	"longshore/internal/dispatch"
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/dispatch/worker"
@@ -97,7 +99,7 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	if s.Store, err = sqlstore.Open(ctx, cfg.Database); err != nil {
 		return nil, &task.Error{Code: task.ReasonEngine, Message: err.Error(), Hint: "check the --db address, and that its user may create tables"}
 	}
-	if s.Blobs, err = openBlobs(cfg.Blobs, filepath.Join(dir, "blobs")); err != nil {
+	if s.Blobs, err = openBlobs(ctx, cfg.Blobs, dir); err != nil {
 		return nil, err
 	}
 	s.Worker, err = worker.NewClient(worker.ClientConfig{
@@ -177,11 +179,16 @@ func (s *Server) Close() error {
 	return errors.Join(s.Service.Close(), s.Worker.Close(true), s.Store.Close(), s.lock.Close())
 }
 
-func openBlobs(name, fallback string) (blob.Store, error) {
-	if name == "" {
-		name = fallback
+// openBlobs opens a bucket or a folder; what has no name, and copies of what is in a bucket, are below dir.
+func openBlobs(ctx context.Context, name, dir string) (blob.Store, error) {
+	if strings.HasPrefix(name, "s3:") {
+		b, err := s3.New(ctx, s3.Config{URL: name, Cache: filepath.Join(dir, "blob-cache")})
+		if err != nil {
+			return nil, task.Errorf(task.CodeUsage, "the storage for blobs cannot be used: %w", err)
+		}
+		return b, nil
 	}
-	b, err := disk.New(name)
+	b, err := disk.New(cmp.Or(name, filepath.Join(dir, "blobs")))
 	if err != nil {
 		return nil, task.Errorf(task.CodeUsage, "the folder for blobs cannot be used: %w", err)
 	}

@@ -18,12 +18,12 @@ func newImage(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "Work with the local image store",
-		Long:  "Work with the local image store: list, load, save, import, pull, push, tag, remove.",
+		Long:  "Work with the local image store: list, build, load, save, import, pull, push, tag, remove.",
 		Example: `  longshore image list
   longshore image load image.tar
   longshore image save my-task:1.0 -o my-task.tar`,
 	}
-	c.AddCommand(imageList(g), imageExists(g), imageLoad(g), imageSave(g), imageImport(g), imagePull(g), imagePush(g), imageTag(g), imageRemove(g), imagePrune(g))
+	c.AddCommand(imageList(g), imageExists(g), imageBuild(g), imageLoad(g), imageSave(g), imageImport(g), imagePull(g), imagePush(g), imageTag(g), imageRemove(g), imagePrune(g))
 	return c
 }
 

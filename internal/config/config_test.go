@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,13 +141,27 @@ func TestNoFile(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the table of settings into docs/operating.md")
+
 // The table in docs/operating.md is the one of the code.
 func TestDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/operating.md")
+	const name, begin = "../../docs/operating.md", "| setting |"
+	doc, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(doc), config.Table()) {
-		t.Errorf("docs/operating.md has another table of settings than:\n%s", config.Table())
+	before, rest, found := strings.Cut(string(doc), begin)
+	table, after, _ := strings.Cut(rest, "\n\n")
+	if !found {
+		t.Fatalf("%s has no table that begins with %q", name, begin)
+	}
+	if begin+table+"\n" == config.Table() {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s has another table of settings than the code; run this test with -update", name)
+	}
+	if err := os.WriteFile(name, []byte(before+config.Table()+"\n"+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -16,8 +16,12 @@ type Server struct {
 	// Listen are addresses for the API and the web page: "host:port", or "unix:PATH".
 	Listen []string
 	// URL is where callers and other servers reach this one.
-	URL  string
-	Name string
+	URL string
+	// Hosts are names that callers use besides the one in URL. Proxy is "yes" behind a reverse proxy that sets
+	// X-Forwarded-For and X-Forwarded-Proto, and nowhere else.
+	Hosts []string
+	Proxy string
+	Name  string
 
 	Database string
 	Blobs    string
@@ -73,8 +77,8 @@ type Traces struct {
 // Default is what counts where nothing is said.
 func Default() Server {
 	return Server{
-		Listen: []string{"127.0.0.1:8470"}, Network: "none",
-		Limits:    Limits{Upload: 10 << 30, Rate: 100, Burst: 500},
+		Listen: []string{"127.0.0.1:8470"}, Network: "none", Proxy: "no",
+		Limits:    Limits{Upload: 10 << 30, Rate: 200, Burst: 400},
 		Retention: Retention{Files: 30 * day, Audit: 365 * day},
 		Drain:     30 * time.Second,
 		Log:       Log{Level: "info", Format: "text"},
@@ -109,6 +113,8 @@ func (c *Server) Settings() []Setting {
 	return []Setting{
 		{Key: "listen", Value: listOf(&c.Listen), Usage: "addresses of the API and the web page: host:port, or unix:PATH"},
 		{Key: "url", Value: textOf(&c.URL), Usage: "where callers and other servers reach this one, such as https://longshore.example.org (default: the first address)"},
+		{Key: "hosts", Value: listOf(&c.Hosts), Usage: "names by which callers reach the server besides the one in url; on a loopback address no other name is answered without a token"},
+		{Key: "proxy", Value: choiceOf(&c.Proxy, "no", "yes"), Usage: "whether a reverse proxy stands before the server, whose X-Forwarded-For and X-Forwarded-Proto count: no, yes"},
 		{Key: "name", Value: textOf(&c.Name), Usage: "what tells this server apart from others on the same database; it must stay the same over restarts (default: made up once and kept)"},
 		{Key: "db", Value: textOf(&c.Database), Secret: true, Usage: "the database: postgres://USER:PASSWORD@HOST/NAME, or a file for SQLite (default: a file in the home folder)"},
 		{Key: "blobs", Value: textOf(&c.Blobs), Secret: true, Usage: "where inputs, outputs and packages are kept: a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME (default: a folder in the home folder)"},

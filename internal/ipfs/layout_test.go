@@ -66,6 +66,31 @@ func TestLayoutOfWorkedFolder(t *testing.T) {
 	}
 }
 
+// TestLayoutOfWorkedFiles holds the last rows of MECA's reference, section 11.5.
+func TestLayoutOfWorkedFiles(t *testing.T) {
+	made := blocks{}
+	tree, err := ipfs.Layout(t.Context(), fstest.MapFS{"zeros": {Data: make([]byte, 300_000)}}, made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made["bafybeig322zfrnit6h3vzy2fpjetyajecfk7zfywcbyc5pnaeedclqy4eu"] == nil {
+		t.Error("a file of 300000 zero bytes has another CID")
+	}
+	if size := tree.Total - uint64(len(made[tree.CID.String()])); size != 300_136 {
+		t.Errorf("a file of 300000 zero bytes takes %d bytes, want 300136", size)
+	}
+	if _, err := ipfs.Layout(t.Context(), fstest.MapFS{"file": {}, "folder": {Mode: fs.ModeDir | 0o755}}, made); err != nil {
+		t.Fatal(err)
+	}
+	for what, cid := range map[string]string{
+		"an empty file": "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y", "an empty folder": "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354",
+	} {
+		if made[cid] == nil {
+			t.Errorf("%s has another CID", what)
+		}
+	}
+}
+
 // The CIDs were computed by boxo 0.43 (Kubo's own library) and ipfs-unixfs-importer 17, which agree.
 func TestLayoutAgreesWithOthers(t *testing.T) {
 	for _, c := range []struct {

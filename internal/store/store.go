@@ -37,6 +37,8 @@ var (
 	ErrNotFound    = errors.New("store: not found")
 	ErrConflict    = errors.New("store: exists already, with another content")
 	ErrUnsupported = errors.New("store: not supported by this database")
+	// ErrInvalid is the answer to a text that is not UTF-8 or holds a zero byte: not every database can keep it.
+	ErrInvalid = errors.New("store: a text is not UTF-8 or holds a zero byte")
 	// ErrStale is the answer to a writer whose claim was taken over by another.
 	ErrStale = errors.New("store: the run was claimed again meanwhile")
 )
@@ -91,7 +93,8 @@ type VersionFilter struct {
 
 // Run is one use of a task, from submission to its terminal state.
 type Run struct {
-	// ID is 20 hexadecimal digits that sort by time.
+	// ID is 20 hexadecimal digits that sort by time: twelve of CreatedAt's milliseconds since 1970, and eight of chance. Lists
+	// between two times rely on it.
 	ID string `json:"id"`
 	// Task is the ID of the version; the four fields after it repeat what lists show.
 	Task        string `json:"task"`
@@ -174,9 +177,10 @@ type Runs interface {
 	Count(ctx context.Context, f RunFilter) (map[task.State]int64, error)
 	// Cached answers the latest succeeded run with that CacheKey whose files are still there.
 	Cached(ctx context.Context, key string) (Run, error)
-	// Usage sums ended runs by account and task.
+	// Usage sums ended runs by account and task. Of runs that were removed since, whole hours of UTC count.
 	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
-	// Prune forgets the Files of runs that ended before, at most limit of them, and answers how many. Whole removes the runs.
+	// Prune forgets the Files and Inputs of runs that ended before, those that ended first, at most limit of them, and answers
+	// how many. Whole removes the runs.
 	Prune(ctx context.Context, before time.Time, limit int, whole bool) (int, error)
 }
 
@@ -190,7 +194,8 @@ type RunFilter struct {
 	Labels  map[string]string
 	// Since and Until bound CreatedAt: Since ≤ t < Until.
 	Since, Until time.Time
-	// Search is the start of an ID, or a part of the task's name.
+	// Search is the start of an ID, at least eight digits of it, or a part of the name of a task on record, without regard to
+	// case.
 	Search string
 	Limit  int // 1 to 1000; zero: 100
 	After  string
@@ -231,7 +236,7 @@ type Queue interface {
 	// the same run.
 	Claim(ctx context.Context, c Claim) ([]Run, error)
 	// Waiting tells whether there are queued runs, other than those that are held back.
-	Waiting(ctx context.Context) (bool, error)
+	Waiting(ctx context.Context, now time.Time) (bool, error)
 	// Renew prolongs the leases of all runs of a server, and answers which of them were asked to be cancelled.
 	Renew(ctx context.Context, owner string, until time.Time) (cancel []string, err error)
 	// Owned lists what a server holds, for its restart.
@@ -268,10 +273,13 @@ type Claim struct {
 	Until time.Time
 	// Free is what the claimed runs may need together. Zero fields are not counted against.
 	Free task.Resources
+	// Capacity is what the server has altogether; zero fields are not counted. A run that needs more than that waits for
+	// another server, and holds none of the others back here.
+	Capacity task.Resources
 	// Max is the largest number of runs, at least 1.
 	Max int
-	// Patience is how long the first of the queue may be passed by smaller ones; after that nothing is claimed until it
-	// fits. Zero means a minute.
+	// Patience is how long the first of the queue may be passed by smaller ones; after that nothing but what is to be
+	// cancelled is claimed until it fits. Zero means a minute.
 	Patience time.Duration
 }
 

@@ -65,28 +65,14 @@ func knownMethod(m string) string {
 	return "other"
 }
 
-// route names what answers a request, with few names whatever callers ask for: the pattern that was matched, or the first two
-// elements of a path of the API, as another handler may have copied the request before it was matched.
+// route names what answers a request, with few names whatever callers ask for: the pattern that was matched.
 func route(r *http.Request) string {
-	if _, pattern, ok := strings.Cut(r.Pattern, " "); ok && pattern != "/" {
-		return pattern
+	pattern := r.Pattern
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		pattern = path
 	}
-	if r.Pattern != "" && r.Pattern != "/" {
-		return r.Pattern
-	}
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if len(parts) < 2 || parts[0] != "v1" {
+	if pattern == "" || pattern == "/" {
 		return "other"
 	}
-	for _, known := range collections() {
-		if parts[1] == known {
-			return "/v1/" + known
-		}
-	}
-	return "other"
-}
-
-// collections are the first elements of the API's paths.
-func collections() []string {
-	return []string{"tasks", "versions", "uploads", "runs", "usage", "accounts", "tokens", "audit", "system", "prune"}
+	return pattern
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"longshore/internal/access"
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/store"
 	"longshore/internal/task"
@@ -31,21 +32,6 @@ func percent(part, whole int64) int {
 		return 0
 	}
 	return int(min(100, max(0, 100*part/whole)))
-}
-
-// operators refuses everybody else.
-func operators(c Caller) error {
-	if c.All {
-		return nil
-	}
-	return (&task.Error{Code: task.ReasonPolicy, Message: "this page is for operators"}).WithHint("ask for a token with the scope operator or admin")
-}
-
-func admins(c Caller) error {
-	if c.Admin {
-		return nil
-	}
-	return (&task.Error{Code: task.ReasonPolicy, Message: "this page is for admins"}).WithHint("ask for a token with the scope admin")
 }
 
 func (s *site) system(w http.ResponseWriter, r *http.Request, c Caller) error {
@@ -87,14 +73,14 @@ func (s *site) system(w http.ResponseWriter, r *http.Request, c Caller) error {
 type accessView struct {
 	Accounts []store.Account
 	Tokens   []store.Token
-	Scopes   []string
+	Scopes   []access.Scope
 }
 
 func (s *site) access(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err := admins(c); err != nil {
 		return err
 	}
-	d := accessView{Scopes: s.cfg.Scopes}
+	d := accessView{Scopes: access.Scopes()}
 	var err error
 	if d.Accounts, err = s.cfg.Records.ListAccounts(r.Context()); err != nil {
 		return err

@@ -42,6 +42,7 @@ func (s *site) funcs() template.FuncMap {
 		"clip":     func(n int, s string) string { return clip(s, n) },
 		"segments": segments,
 		"sentence": sentence,
+		"item":     item,
 	}
 }
 
@@ -128,4 +129,14 @@ func sentence(s string) string {
 		s += "."
 	}
 	return s
+}
+
+// item is the field of one item of an array: without a name of its own, and with its place in its ID.
+func item(f field, i int, value string) field {
+	one := *f.Item
+	one.ID, one.Title, one.Value, one.Given, one.Fixed, one.Required = fmt.Sprintf("%s-%d", f.ID, i), f.Title, value, true, f.Fixed, true
+	if i < 0 {
+		one.ID = f.ID
+	}
+	return one
 }

@@ -24,15 +24,6 @@ import (
 	"longshore/internal/task"
 )
 
-// Caller is who looks at a page.
-type Caller struct {
-	Account string
-	// All shows everybody's runs, and the system; otherwise only those of Account are there.
-	All bool
-	// Import, Submit and Admin tell what the page offers; whether it is allowed is decided by the API.
-	Import, Submit, Admin bool
-}
-
 // Records is what the page shows of the store beyond the service.
 type Records interface {
 	Versions(ctx context.Context, f store.VersionFilter) ([]store.Version, string, error)
@@ -41,14 +32,11 @@ type Records interface {
 	Entries(ctx context.Context, account, action string, limit int, after string) ([]store.Entry, string, error)
 }
 
-// Config says what the page works with. Service, Records and Caller must be set.
+// Config says what the page works with. Service and Records must be set. Who asks is the principal in the request's context
+// (access.From); nobody that is known is shown how to sign in.
 type Config struct {
 	Service *durable.Service
 	Records Records
-	// Caller tells who asks; false for nobody that is known, who is shown how to sign in.
-	Caller func(r *http.Request) (Caller, bool)
-	// Scopes are what a token can be given.
-	Scopes []string
 	// Leftovers lists what crashed runs left on this machine, for people; nil when nobody can tell.
 	Leftovers func(ctx context.Context) ([]string, error)
 	// URL is where callers reach the API, for the examples beside forms; empty means the address that the browser used.
@@ -110,7 +98,7 @@ type page func(w http.ResponseWriter, r *http.Request, c Caller) error
 func (s *site) known(h page) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		c, ok := s.cfg.Caller(r)
+		c, ok := callerOf(r)
 		if !ok {
 			s.render(w, r, http.StatusUnauthorized, "signin", view{Title: "Sign in"})
 			return
@@ -129,7 +117,7 @@ func (s *site) known(h page) http.Handler {
 // statuses translates the codes that pages meet.
 var statuses = map[task.Code]int{
 	task.CodeMissing: http.StatusNotFound, task.CodeUsage: http.StatusBadRequest, task.ReasonInput: http.StatusBadRequest,
-	task.ReasonPolicy: http.StatusForbidden, task.CodePackage: http.StatusUnprocessableEntity, task.ReasonImage: http.StatusUnprocessableEntity,
+	task.ReasonPolicy: http.StatusForbidden, task.CodeAccess: http.StatusForbidden, task.CodePackage: http.StatusUnprocessableEntity, task.ReasonImage: http.StatusUnprocessableEntity,
 }
 
 func statusOf(err error) int {

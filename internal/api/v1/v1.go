@@ -53,9 +53,8 @@ type File struct {
 
 // Upload is a file that was kept for runs and imports to come.
 type Upload struct {
-	Digest    string    `json:"digest" doc:"sha256:… of the content: what requests name it by"`
-	Size      int64     `json:"size" doc:"In bytes"`
-	KeptUntil time.Time `json:"keptUntil,omitzero" doc:"Until then it is kept although nothing refers to it"`
+	Digest string `json:"digest" doc:"sha256:… of the content: what requests name it by"`
+	Size   int64  `json:"size" doc:"In bytes"`
 }
 
 // Page is one page of a list.

@@ -31,10 +31,10 @@ func open(t testing.TB, dir string) *disk.Store {
 }
 
 func TestDisk(t *testing.T) {
-	blobtest.Run(t, func(t *testing.T) (blob.Store, func() blob.Store) {
+	blobtest.Run(t, blobtest.Suite{Clock: 10 * time.Millisecond, Open: func(t *testing.T) (blob.Store, func() blob.Store) {
 		dir := t.TempDir()
 		return open(t, dir), func() blob.Store { return open(t, dir) }
-	})
+	}})
 }
 
 // TestTakeLinks tells that taking a file costs no second copy of it.

@@ -122,7 +122,7 @@ func cmdlineFindings(words []string, workdir string) []trap {
 		if strings.ContainsAny(w, "*?[") {
 			add(rulePattern, "", "%q is passed on as it is; the worker's shell would replace it by matching file names", shorten(w))
 		}
-		if w == "--help" || w == "--verbose" || w == "--debug" {
+		if w == "--help" || w == "--verbose" || w == "--debug" || w == "--xwimage" {
 			add(ruleWrapperOption, "", "%s is passed to the app; v2 workers' own wrapper takes it away", w)
 		}
 	}

@@ -281,6 +281,7 @@ func TestFindings(t *testing.T) {
 		{"IEXEC048", later("", `,"buyConf":{"trust":"much"}`), `buyConf.trust "much" is not a number from 0`},
 		{"IEXEC049", later("", `,"order":{"requestorder":{"category":"9"}}`), "category 9 is not known"},
 		{"IEXEC055", old(image, `"cmdline":"--help"`), "--help is passed to the app"},
+		{"IEXEC055", old(image, `"cmdline":"--xwimage other x"`), "--xwimage is passed to the app"},
 		{"IEXEC057", later("", `,"dataset":{"name":"d"}`), "takes part in a run only when it is given"},
 		{"IEXEC060", later("", `,"buyConf":{"tag":"0x`+zero[:58]+`100000"}`), "Unknown bit 20 in tag"},
 		{"IEXEC061", later("", `,"buyConf":{"tag":"0x`+zero[:58]+`010000"}`), "bit 16 of the tag"},

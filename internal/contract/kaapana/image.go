@@ -105,6 +105,9 @@ func (r *reader) recipe(t *task.Task, data []byte, name string) {
 	}
 	noteLocalBase(t, recipe)
 	last := recipe.Final()
+	if d, err := detailOf(t); err == nil && last != nil && len(last.Entrypoint) > 0 && d.Template != nil && len(d.Template.Command) > 0 {
+		r.commandAndEntrypoint(dockerfile, contract.At{Line: last.Line})
+	}
 	if last != nil && !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return copies(s, name) }) {
 		d := contract.Report{File: dockerfile}
 		d.Warn(ruleFileNotCopied, contract.At{Line: last.Line}, "add `COPY "+name+" "+inImage+"` to the last stage", "No COPY puts %s at %s.", name, inImage)

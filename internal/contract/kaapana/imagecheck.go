@@ -34,12 +34,18 @@ func (r *reader) checkCommand(command []string, img contract.ImageFiles) {
 		return
 	}
 	if len(img.Facts().Entrypoint) > 0 {
-		r.Warn(ruleCommandEntrypoint, contract.At{}, "leave out the ENTRYPOINT, or the command",
-			"Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
+		r.commandAndEntrypoint(r.File, contract.At{})
 	}
 	if first := command[0]; path.IsAbs(first) && !executable(first, img) {
 		r.Warn(ruleCommandNotFound, contract.At{}, "correct the path, or make it executable", "The image has no executable `%s`.", first)
 	}
+}
+
+// commandAndEntrypoint warns of a template's command beside the ENTRYPOINT of its image.
+func (r *reader) commandAndEntrypoint(file string, at contract.At) {
+	r.Warn(ruleCommandEntrypoint, at, "leave out the ENTRYPOINT, or the command",
+		"Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
+	r.Findings[len(r.Findings)-1].File = file
 }
 
 // executable tells whether a file can be started, as far as the image can be looked into.

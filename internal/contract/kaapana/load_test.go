@@ -301,6 +301,13 @@ func TestCheckImage(t *testing.T) {
 		t.Errorf("%v", findings)
 	}
 
+	entered := folder(map[string]string{"processing-container.json": example, "Dockerfile": "FROM busybox\nENTRYPOINT [\"/entry\"]\nCOPY processing-container.json /\n"})
+	if _, findings = load(t, entered, "grow"); find(findings, "command-entrypoint") == nil || find(findings, "command-entrypoint").Position() != "Dockerfile:1" {
+		t.Errorf("%v", findings)
+	}
+	if _, findings = load(t, entered, "measure"); find(findings, "command-entrypoint") != nil {
+		t.Errorf("a template without a command: %v", findings)
+	}
 	entry := carrying(example)
 	entry.files["/bin/sh"] = "#!"
 	entry.facts.Entrypoint = []string{"/entry"}

@@ -204,6 +204,8 @@ func (l *loader) settings(n *contract.Node, prefix string) {
 			return
 		}
 		x.image = ref
+		add := l.on(ruleReadyImage, at, "%simage: is Longshore's own key; Racetrack ignores it and builds the Dockerfile", prefix)
+		add.Mend = "keep a Dockerfile in the package, such as FROM and the image's name"
 		if _, pinned := ref.(reference.Digested); !pinned {
 			l.note("image: %s is not pinned by a digest", name)
 		}

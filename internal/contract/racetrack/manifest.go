@@ -61,6 +61,7 @@ func (l *loader) readManifest() {
 	m.buildEnv = l.variables(root, "build_env")
 	l.reserved()
 	l.passedOn()
+	l.manifestPassedOn(root, "")
 	m.runSecrets = l.secretFile(root, "secret_runtime_env_file")
 	m.buildSecrets = l.secretFile(root, "secret_build_env_file")
 	m.labels = l.labelMap(root)

@@ -244,6 +244,11 @@ infrastructure_target: local
 			"w E4 job.yaml:6:51 runtime_env.D: quotes, $, backquotes, backslashes and line ends arrive changed on Racetrack",
 		}},
 		{"a long manifest", base + "runtime_env: {A: " + strings.Repeat("x", 2500) + "}", []string{"w F8 job.yaml the manifest and runtime_env make 5110 characters; Racetrack on Docker fails on more than 4096"}},
+		{"values that break the manifest", base + "labels: {a: 'x\"y'}\npublic_endpoints: [/$(id)]", []string{
+			"w F9 job.yaml:6:13 labels.a: quotes, $, backquotes and backslashes break the manifest that Racetrack passes on",
+			"w F9 job.yaml:7:20 public_endpoints: quotes, $, backquotes and backslashes break the manifest that Racetrack passes on",
+		}},
+		{"ready image", base + "jobtype_extra: {image: 'ghcr.io/org/x:1'}", []string{"w J12 job.yaml:6:24 jobtype_extra.image: is Longshore's own key; Racetrack ignores it and builds the Dockerfile"}},
 		{"no secrets", base + "secret_runtime_env_file: .env", []string{"e S1 job.yaml:6:26 secret env file doesn't exist: .env"}},
 		{"secrets outside", base + "secret_runtime_env_file: ../.env", []string{`e S1 job.yaml:6:26 secret_runtime_env_file: "../.env" leaves the package`}},
 
@@ -717,7 +722,7 @@ func TestSecrets(t *testing.T) {
 			}
 			continue
 		}
-		if len(found) != 0 {
+		if task.HasErrors(found) {
 			t.Errorf("%q: %v", c.file, brief(found))
 			continue
 		}
@@ -834,7 +839,7 @@ func TestImageNames(t *testing.T) {
 func TestReadyImage(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0", 64)
 	tk, found := load(t, files{"job.yaml": base + "jobtype_extra: {image: ghcr.io/org/x@" + digest + "}"})
-	if len(found) != 0 {
+	if task.HasErrors(found) {
 		t.Fatal(brief(found))
 	}
 	want := task.ImageSource{Kind: task.ImageReference, Name: "ghcr.io/org/x@" + digest, Digest: digest}

@@ -24,6 +24,7 @@ const (
 	ruleFolder         = "RACETRACK-F6"
 	ruleLength         = "RACETRACK-F7"
 	ruleCommandLine    = "RACETRACK-F8"
+	ruleManifestText   = "RACETRACK-F9"
 	ruleRequired       = "RACETRACK-T1"
 	ruleUnknown        = "RACETRACK-T2"
 	ruleType           = "RACETRACK-T3"
@@ -44,6 +45,7 @@ const (
 	ruleWrapperPort    = "RACETRACK-J9"
 	ruleImageType      = "RACETRACK-J10"
 	ruleImage          = "RACETRACK-J11"
+	ruleReadyImage     = "RACETRACK-J12"
 	ruleNoDockerfile   = "RACETRACK-D1"
 	ruleDockerfilePath = "RACETRACK-D2"
 	ruleRewrite        = "RACETRACK-D3"
@@ -74,6 +76,7 @@ const (
 	ruleShell          = "RACETRACK-E4"
 	ruleSecretFile     = "RACETRACK-S1"
 	ruleSecretForm     = "RACETRACK-S2"
+	ruleSecretReader   = "RACETRACK-S3"
 	ruleSecretCopied   = "RACETRACK-S4"
 	ruleEndpoint       = "RACETRACK-P1"
 	ruleOpenEndpoint   = "RACETRACK-P2"
@@ -93,6 +96,7 @@ func Rules() []Rule {
 		{ruleFolder, e, "the package is a folder or a git repository", ""},
 		{ruleLength, w, "the manifest is short enough for JOB_MANIFEST_YAML", ""},
 		{ruleCommandLine, w, "the manifest and its variables are short enough for Racetrack on Docker, which starts jobs with one command line of 4096 characters", ""},
+		{ruleManifestText, w, "the manifest holds nothing that Racetrack changes when it passes it on", ""},
 		{ruleRequired, e, "the required fields are there", ""},
 		{ruleUnknown, e, "every key is known", ""},
 		{ruleType, e, "the fields have the documented types", ""},
@@ -113,6 +117,7 @@ func Rules() []Rule {
 		{ruleWrapperPort, w, "user_module_port is not the wrapper's", ""},
 		{ruleImageType, e, "image_type is docker", ""},
 		{ruleImage, e, "jobtype_extra.image is an image's name", ""},
+		{ruleReadyImage, w, "the job is built from its Dockerfile, as Racetrack does", ""},
 		{ruleNoDockerfile, e, "the Dockerfile is there", ""},
 		{ruleDockerfilePath, e, "the Dockerfile lies in the package", ""},
 		{ruleRewrite, e, "rewrite mode knows what to rewrite", ""},
@@ -143,6 +148,7 @@ func Rules() []Rule {
 		{ruleShell, w, "the values of runtime_env hold nothing that Racetrack changes when it passes them on", ""},
 		{ruleSecretFile, e, "the files of secret environment variables are there; a warning for a repository, which does not hold them", w},
 		{ruleSecretForm, e, "the files of secret environment variables can be read", ""},
+		{ruleSecretReader, w, "Racetrack's client reads the same from the files of secret environment variables", ""},
 		{ruleSecretCopied, w, "the files of secret environment variables are not copied into the image", ""},
 		{ruleEndpoint, w, "public endpoints begin with a slash", ""},
 		{ruleOpenEndpoint, w, "public endpoints leave something closed", ""},

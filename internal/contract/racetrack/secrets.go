@@ -23,15 +23,32 @@ type secretProblem struct {
 // secretName is the name of a variable in a secret file.
 var secretName = regexp.MustCompile(`^[^\s=:\x00-\x1f]+$`)
 
+// otherReading tells what Racetrack's client, which reads the file with Python's ConfigParser, makes of a variable (reference
+// 2.6); "" when it reads the same.
+func otherReading(exported bool, value string) string {
+	switch {
+	case exported:
+		return `Racetrack's client takes "export" for a part of the name`
+	case percentReference.MatchString(value):
+		return "Racetrack's client replaces %(NAME)s by another variable"
+	case strings.Contains(strings.ReplaceAll(value, "%%", ""), "%"):
+		return "Racetrack's client fails on a % that stands alone"
+	case strings.Contains(value, "%%"):
+		return "Racetrack's client takes %% for %"
+	}
+	return ""
+}
+
+var percentReference = regexp.MustCompile(`%\([^)]*\)s`)
+
 // parseSecrets reads KEY=value or KEY: value lines (reference 2.6, 11.8): comments begin with # or ;, export is skipped, one
-// pair of quotes around a value is taken off, and nothing is expanded.
-func parseSecrets(data []byte) ([]task.EnvVar, []secretProblem) {
+// pair of quotes around a value is taken off, and nothing is expanded. others are the lines that Racetrack's client reads
+// otherwise.
+func parseSecrets(data []byte) (vars []task.EnvVar, problems, others []secretProblem) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(data) {
-		return nil, []secretProblem{{1, "the file is not UTF-8 text", "save it as UTF-8"}}
+		return nil, []secretProblem{{1, "the file is not UTF-8 text", "save it as UTF-8"}}, nil
 	}
-	var vars []task.EnvVar
-	var problems []secretProblem
 	first := map[string]int{}
 	for i, raw := range strings.Split(string(data), "\n") {
 		raw = strings.TrimSuffix(raw, "\r")
@@ -47,7 +64,8 @@ func parseSecrets(data []byte) ([]task.EnvVar, []secretProblem) {
 			problem("a section", "remove the line: it hides everything after it from Racetrack")
 			continue
 		}
-		if rest, ok := strings.CutPrefix(line, "export "); ok {
+		rest, exported := strings.CutPrefix(line, "export ")
+		if exported {
 			line = strings.TrimLeft(rest, " \t")
 		}
 		at := strings.IndexAny(line, "=:")
@@ -66,9 +84,12 @@ func parseSecrets(data []byte) ([]task.EnvVar, []secretProblem) {
 		default:
 			first[name] = i + 1
 			vars = append(vars, task.EnvVar{Name: name, Value: value})
+			if what := otherReading(exported, value); what != "" {
+				others = append(others, secretProblem{i + 1, what, "write the variable without it; here it is read as it stands"})
+			}
 		}
 	}
-	return vars, problems
+	return vars, problems, others
 }
 
 func unquote(s string) string {
@@ -114,9 +135,12 @@ func (l *loader) secretFile(root *contract.Node, field string) secretFile {
 		l.on(ruleSecretForm, n, "%s: %s", field, show(err.Error()))
 		return secretFile{}
 	}
-	vars, problems := parseSecrets(data)
+	vars, problems, others := parseSecrets(data)
 	for _, p := range problems {
 		l.found(ruleSecretForm, clean, contract.At{Line: p.line}, "line %d: %s", p.line, p.what).Mend = p.mend
+	}
+	for _, p := range others {
+		l.found(ruleSecretReader, clean, contract.At{Line: p.line}, "line %d: %s", p.line, p.what).Mend = p.mend
 	}
 	l.note("secrets: %d variables from %s", len(vars), show(clean))
 	return secretFile{clean, vars, len(problems) > 0}
@@ -177,7 +201,7 @@ func readSecrets(d detail) ([]task.EnvVar, error) {
 	if err != nil {
 		return nil, fail(err)
 	}
-	vars, problems := parseSecrets(data)
+	vars, problems, _ := parseSecrets(data)
 	if len(problems) > 0 {
 		return nil, fail(fmt.Errorf("line %d: %s", problems[0].line, problems[0].what))
 	}

@@ -16,7 +16,7 @@ import (
 // the build is empty in the job.
 func TestBuildSecrets(t *testing.T) {
 	f := with(base + "secret_build_env_file: build.env\nsecret_runtime_env_file: run.env\nruntime_env: {BOTH: '1'}\n")
-	f["build.env"] = "# for pip\nexport TOKEN='hunter22'\nURL: https://u:p@h/?a=b\nBOTH=x\nRUN=y\n"
+	f["build.env"] = "# for pip\nTOKEN='hunter22'\nURL: https://u:p@h/?a=b\nBOTH=x\nRUN=y\n"
 	f["run.env"] = "RUN=now\n"
 	tk, found := load(t, f)
 	if len(found) != 0 {

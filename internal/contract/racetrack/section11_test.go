@@ -138,6 +138,25 @@ func TestReferenceQuantities(t *testing.T) {
 	}
 }
 
+// TestReferenceSecrets holds section 11.8 where the two columns differ and both take the file: Racetrack's reading is told.
+func TestReferenceSecrets(t *testing.T) {
+	for file, want := range map[string]string{
+		"A=1\nB=x#y # c\n":    "",
+		"A=50%":               "w S3 .env:1 line 1: Racetrack's client fails on a % that stands alone",
+		"A=50%%":              "w S3 .env:1 line 1: Racetrack's client takes %% for %",
+		"B=1\nA=%(B)s":        "w S3 .env:2 line 2: Racetrack's client replaces %(NAME)s by another variable",
+		"export A=1":          `w S3 .env:1 line 1: Racetrack's client takes "export" for a part of the name`,
+		"A='\"q\"'\na: b:c\n": "",
+	} {
+		f := with(base + "secret_runtime_env_file: .env")
+		f[".env"] = file
+		_, found := load(t, f)
+		if got := strings.Join(brief(found), "; "); got != want {
+			t.Errorf("%q: %q, want %q", file, got, want)
+		}
+	}
+}
+
 // TestReferenceSeed holds the last row of section 11.2: what the seed's own example is warned of.
 func TestReferenceSeed(t *testing.T) {
 	_, found := load(t, files{"fatman.yaml": `name: supersmart

@@ -297,10 +297,14 @@ func without(run store.Run, state task.State, f *task.Failure, now time.Time) st
 func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 	_, e.StartedAt = s.hub.told(run.ID)
 	e.EndedAt = later(e.EndedAt, later(run.CreatedAt, e.StartedAt)) // also when the clock was set back
+	written := e
+	if e.State == task.Queued {
+		written.Reason = ""
+	}
 	counted := []bool{false}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		var err error
-		if counted, err = s.cfg.Store.Finish(ctx, []store.End{e}); err == nil {
+		if counted, err = s.cfg.Store.Finish(ctx, []store.End{written}); err == nil {
 			break
 		}
 		s.trouble("writing down a run's end failed; it is tried again", err, "run", run.ID)

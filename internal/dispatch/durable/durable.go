@@ -157,6 +157,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
+	s.poke()
 	s.under.Go(func() { s.schedule(s.life) })
 	s.under.Go(func() { s.renew(s.life) })
 	s.under.Go(func() { s.flush(s.life) })

@@ -107,14 +107,14 @@ func (s *Service) claim(ctx context.Context) bool {
 		return false
 	}
 	// What is submitted from here on pokes again.
-	c := store.Claim{Owner: s.cfg.Name, Now: s.now(), Until: s.now().Add(s.cfg.Lease), Free: s.room(), Max: s.slots}
+	c := store.Claim{Owner: s.cfg.Name, Now: s.now(), Until: s.now().Add(s.cfg.Lease), Free: s.room(), Capacity: s.cfg.Capacity, Max: s.slots}
 	s.behind = false
 	s.mu.Unlock()
 	runs, err := s.cfg.Store.Claim(ctx, c)
 	s.trouble("claiming runs failed", err)
 	waiting := err != nil || len(runs) == c.Max
 	if !waiting {
-		n, err := s.cfg.Store.Waiting(ctx)
+		n, err := s.cfg.Store.Waiting(ctx, s.now())
 		waiting = err != nil || n
 	}
 	s.mu.Lock()

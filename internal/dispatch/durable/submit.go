@@ -228,14 +228,16 @@ func (s *Service) bind(ctx context.Context, t *task.Task, sub *Submission) error
 	for name, f := range sub.Files {
 		if f.Entries != nil {
 			local[name] = filepath.Join(s.cfg.Dir, "empty") // a folder; what is in it is checked when it is there
+			for _, e := range f.Entries {
+				if _, err := s.cfg.Blobs.Stat(ctx, e.Digest); e.Mode == "" && err != nil {
+					return uploadError(name+"/"+e.Path, e.Digest, err)
+				}
+			}
 			continue
 		}
 		path, release, err := s.cfg.Blobs.Local(ctx, f.Digest)
-		if errors.Is(err, blob.ErrNotFound) {
-			return (&task.Error{Code: task.ReasonInput, Message: fmt.Sprintf("file %q: there is no upload %s", name, f.Digest)}).WithHint("upload it again")
-		}
 		if err != nil {
-			return err
+			return uploadError(name, f.Digest, err)
 		}
 		defer release()
 		local[name] = path
@@ -246,6 +248,13 @@ func (s *Service) bind(ctx context.Context, t *task.Task, sub *Submission) error
 	}
 	_, err = task.Bind(t, dispatch.RequestFor(t, req))
 	return err
+}
+
+func uploadError(name, digest string, err error) error {
+	if errors.Is(err, blob.ErrNotFound) {
+		return (&task.Error{Code: task.ReasonInput, Message: fmt.Sprintf("file %q: there is no upload %s", name, digest)}).WithHint("upload it again")
+	}
+	return task.Errorf(task.ReasonEngine, "file %q cannot be read: %w", name, err)
 }
 
 // needs is what must be free while the run lasts.

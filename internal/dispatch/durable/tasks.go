@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -291,7 +293,12 @@ func (s *Service) packagePath(ctx context.Context, v store.Version) (string, err
 	if v.Form == formImage {
 		return "image:" + v.Origin, nil
 	}
-	dir := filepath.Join(s.cfg.Dir, "packages", strings.TrimPrefix(v.Package, "sha256:")+"."+v.Form)
+	key := strings.TrimPrefix(v.Package, "sha256:")
+	if v.Form == formFile { // the same document may have been handed over under another name, which may count
+		name := sha256.Sum256([]byte(fileName(v.Origin)))
+		key += "-" + hex.EncodeToString(name[:4])
+	}
+	dir := filepath.Join(s.cfg.Dir, "packages", key+"."+v.Form)
 	place := func() string {
 		if v.Form == formFile {
 			return filepath.Join(dir, fileName(v.Origin))

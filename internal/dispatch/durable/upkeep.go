@@ -171,7 +171,10 @@ func (s *Service) forgetPackages(ctx context.Context) error {
 	return nil
 }
 
-func trimForm(name string) string { return name[:len(name)-len(filepath.Ext(name))] }
+func trimForm(name string) string {
+	digest, _, _ := strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "-")
+	return digest
+}
 
 // Keep prunes once an hour, and when the server starts, until ctx ends.
 func (s *Service) Keep(ctx context.Context, r Retention) {

@@ -154,8 +154,8 @@ type ended struct {
 // endedColumns are those of ended, in the order of scan.
 const endedColumns = "id, account, task, task_name, contract, state, reason, created_at, started_at, ended_at, cpu_seconds, peak_memory"
 
-func (e *ended) scan(r scanner) error {
-	return r.Scan(&e.id, &e.account, &e.task, &e.name, &e.contract, &e.state, &e.reason, &e.created, &e.started, &e.ended, &e.cpu, &e.peak)
+func (e *ended) scan(r scanner, more ...any) error {
+	return r.Scan(append([]any{&e.id, &e.account, &e.task, &e.name, &e.contract, &e.state, &e.reason, &e.created, &e.started, &e.ended, &e.cpu, &e.peak}, more...)...)
 }
 
 func (e *ended) key() tallyKey {
@@ -166,7 +166,7 @@ func (e *ended) key() tallyKey {
 func (e *ended) add(b *batch) {
 	t := tally{name: e.name, contract: e.contract, runs: 1, present: 1, kept: 1, cpu: e.cpu, peak: e.peak}
 	if e.started > 0 {
-		t.wall = e.ended - e.started
+		t.wall = max(0, e.ended-e.started)
 	}
 	b.count(e.key(), t)
 }

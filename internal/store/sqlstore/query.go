@@ -1,63 +1,92 @@
 package sqlstore
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"longshore/internal/store"
 )
 
-// query is a statement that is being put together. "?" in its text stands for the next argument.
-type query struct {
-	text strings.Builder
-	args []any
-}
-
-func (q *query) add(text string, args ...any) *query {
-	q.text.WriteString(text)
-	q.args = append(q.args, args...)
-	return q
-}
-
-// where collects conditions.
-type where struct {
-	parts []string
-	args  []any
-}
-
-func (w *where) and(text string, args ...any) {
-	w.parts = append(w.parts, text)
-	w.args = append(w.args, args...)
-}
-
-func (w *where) String() string {
-	if len(w.parts) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(w.parts, " AND ")
-}
-
-// sql is a statement's text as the database takes it.
-func (d dialect) sql(text string) string {
-	if !d.numbered {
-		return text
-	}
+// number turns "?" into "$1", "$2" and so on.
+func number(text string) string {
 	var b strings.Builder
-	n := 0
-	for {
-		i := strings.IndexByte(text, '?')
-		if i < 0 {
-			b.WriteString(text)
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
 			return b.String()
 		}
-		n++
-		b.WriteString(text[:i])
 		b.WriteByte('$')
 		b.WriteString(strconv.Itoa(n))
-		text = text[i+1:]
+		text = after
 	}
 }
+
+// query reads what is committed.
+func (d *DB) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := validArgs(args); err != nil {
+		return nil, err
+	}
+	if d.dialect.numbered {
+		text = number(text)
+	}
+	rows, err := d.read.QueryContext(ctx, text, args...)
+	return rows, d.trouble(err)
+}
+
+// all reads every row with scan.
+func all[T any](ctx context.Context, d *DB, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := d.query(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, d.trouble(err)
+		}
+		list = append(list, v)
+	}
+	return list, d.trouble(rows.Err())
+}
+
+// first reads the first row, or answers store.ErrNotFound.
+func first[T any](ctx context.Context, d *DB, scan func(scanner) (T, error), text string, args ...any) (T, error) {
+	list, err := all(ctx, d, scan, text, args...)
+	if err == nil && len(list) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return list[0], nil
+}
+
+// each reads the rows that a write's statement answers.
+func each(scan func(scanner) error) func(rows) error {
+	return func(r rows) error {
+		for r.Next() {
+			if err := scan(r); err != nil {
+				return err
+			}
+		}
+		return r.Err()
+	}
+}
+
+func scanText(row scanner) (s string, err error) {
+	err = row.Scan(&s)
+	return s, err
+}
+
+type scanner interface{ Scan(dest ...any) error }
 
 // marks is "?, ?, ?" for n arguments.
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
@@ -84,15 +113,19 @@ func flag(b bool) int {
 	return 0
 }
 
+// known is a time as a column's value, nil when there is none.
+func known(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
 // text is a value as JSON; what is empty is "".
 func text(v any) (string, error) {
 	data, err := json.Marshal(v)
 	if s := string(data); s == "null" || s == "[]" || s == "{}" {
 		return "", err
-	}
-	// PostgreSQL keeps no zero character in a text.
-	if strings.Contains(string(data), `\u0000`) {
-		return "", fmt.Errorf("sqlstore: a value holds a zero character")
 	}
 	return string(data), err
 }
@@ -104,15 +137,18 @@ func fromText(s string, v any) error {
 	return json.Unmarshal([]byte(s), v)
 }
 
-// escapeLike makes a text match itself in LIKE … ESCAPE '!'.
-func escapeLike(s string) string {
-	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(s)
-}
-
-// page is the size of a page, one more than is answered, so that it is known whether there is a next.
+// page is the size of a page. One more is read, so that it is known whether there is a next.
 func page(limit int) int {
 	if limit <= 0 {
 		return 100
 	}
 	return min(limit, 1000)
+}
+
+// cut makes a page of what was read for it, and tells the cursor of the next.
+func cut[T any](list []T, limit int, cursor func(T) string) ([]T, string) {
+	if len(list) <= limit {
+		return list, ""
+	}
+	return list[:limit], cursor(list[limit-1])
 }

@@ -2,9 +2,8 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
+	"math"
 	"time"
 
 	"longshore/internal/store"
@@ -17,80 +16,122 @@ const patience = time.Minute
 // clockSlack is how far in the future a time may lie before it is taken for one of a clock that was set back.
 const clockSlack = time.Hour
 
-// queued are the runs that may be claimed now.
-const queued = "state = 'queued' AND (not_before <= ? OR not_before > ?)"
+// queued are the runs that may be claimed now: those whose time has come, or lies so far ahead that the clock was set back, and
+// those that are to be cancelled.
+const queued = "state = 'queued' AND (not_before <= ? OR not_before > ? OR cancel = 1)"
 
 // maxLook bounds how far down the queue a claim looks for something that fits.
 const maxLook = 2000
 
-// Claim implements store.Queue.
-func (d *DB) Claim(ctx context.Context, c store.Claim) ([]store.Run, error) {
-	if c.Patience == 0 {
-		c.Patience = patience
-	}
-	var claimed []store.Run
-	err := d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		claimed = nil
-		now, slack := micros(c.Now), micros(c.Now.Add(clockSlack))
-		ids, err := d.choose(ctx, tx, c, now, slack)
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		args := []any{c.Owner, micros(c.Until), now}
-		for _, id := range ids {
-			args = append(args, id)
-		}
-		rows, err := tx.QueryContext(ctx, d.dialect.sql("UPDATE runs SET state = 'preparing', attempt = attempt + 1, owner = ?, lease_until = ?, not_before = 0, started_at = ? WHERE id IN ("+marks(len(ids))+") RETURNING "+large), args...)
-		claimed, err = scanRuns(rows, err, true)
-		return err
-	})
-	return claimed, err
+const (
+	needsColumns = "id, cpu, memory, gpus, cancel, created_at"
+	claimRun     = "UPDATE runs SET state = 'preparing', attempt = attempt + 1, owner = ?, lease_until = ?, not_before = 0, started_at = ? WHERE id = ? AND state = 'queued' RETURNING " + large
+)
+
+// claim is a claim under way.
+type claim struct {
+	store.Claim
+	skipLocked string
+	head, list []needs
+	claimed    []store.Run
 }
 
-// choose finds what fits together, in the order of the queue.
-func (d *DB) choose(ctx context.Context, tx *sql.Tx, c store.Claim, now, slack int64) ([]string, error) {
-	w := &where{}
-	w.and(queued, now, slack)
-	fits := "gpus <= ?"
-	w.args = append(w.args, c.Free.GPUs)
-	if c.Free.CPU != 0 {
-		fits += " AND cpu <= ?"
-		w.args = append(w.args, int64(c.Free.CPU))
+// Claim implements store.Queue.
+func (d *DB) Claim(ctx context.Context, asked store.Claim) ([]store.Run, error) {
+	if asked.Patience == 0 {
+		asked.Patience = patience
 	}
-	if c.Free.Memory != 0 {
-		fits += " AND memory <= ?"
-		w.args = append(w.args, int64(c.Free.Memory))
-	}
-	// Everything that fits by itself, and the first ones that do not: they must not be passed for ever.
-	first, err := tx.QueryContext(ctx, d.dialect.sql("SELECT id, cpu, memory, gpus, cancel, created_at FROM runs WHERE "+queued+" ORDER BY priority DESC, id LIMIT 1"), now, slack)
-	head, err := scanNeeds(first, err)
-	if err != nil || len(head) == 0 {
-		return nil, err
-	}
-	if h := head[0]; !h.cancel && !h.within(c.Free) && c.Now.Sub(fromMicros(h.created)) > c.Patience {
-		return nil, nil
-	}
-	w.parts[0] += " AND (cancel = 1 OR (" + fits + "))"
-	rows, err := tx.QueryContext(ctx, d.dialect.sql("SELECT id, cpu, memory, gpus, cancel, created_at FROM runs"+w.String()+" ORDER BY priority DESC, id LIMIT ?"+d.dialect.skipLocked), append(w.args, min(4*c.Max, maxLook))...)
-	list, err := scanNeeds(rows, err)
+	c := &claim{Claim: asked, skipLocked: d.dialect.skipLocked}
+	err := d.change(ctx, func(*batch) ([]statement, round) {
+		*c = claim{Claim: asked, skipLocked: d.dialect.skipLocked}
+		// Most of the time what comes first fits. Every run that is looked at is locked, so no more are than that needs.
+		return []statement{c.first(), c.fitting(asked.Max)}, c.take(asked.Max)
+	})
 	if err != nil {
 		return nil, err
 	}
+	return c.claimed, nil
+}
+
+// first is the first of the queue that this server can ever run.
+func (c *claim) first() statement {
+	most := bound(c.Capacity)
+	return statement{
+		text: "SELECT " + needsColumns + " FROM runs WHERE " + queued + " AND cancel = 0 AND cpu <= ? AND memory <= ? AND gpus <= ? ORDER BY priority DESC, id LIMIT 1",
+		args: []any{micros(c.Now), micros(c.Now.Add(clockSlack)), int64(most.CPU), int64(most.Memory), int64(most.GPUs)},
+		rows: appendNeeds(&c.head),
+	}
+}
+
+// fitting are the first ones of which each fits by itself.
+func (c *claim) fitting(limit int) statement {
+	most := bound(c.Free)
+	return statement{
+		text: "SELECT " + needsColumns + " FROM runs WHERE " + queued + " AND (cancel = 1 OR (cpu <= ? AND memory <= ? AND gpus <= ?)) ORDER BY priority DESC, id LIMIT ?" + c.skipLocked,
+		args: []any{micros(c.Now), micros(c.Now.Add(clockSlack)), int64(most.CPU), int64(most.Memory), int64(c.Free.GPUs), limit},
+		rows: appendNeeds(&c.list),
+	}
+}
+
+// take claims what fits together, and looks once more, further down, if that may find more.
+func (c *claim) take(looked int) round {
+	return func(b *batch) (now []statement, next round) {
+		ids := b.choose(c)
+		if deep := min(4*c.Max+64, maxLook); len(ids) < c.Max && len(c.list) >= looked && looked < deep {
+			for _, id := range ids {
+				delete(b.claimed, id)
+			}
+			c.list = nil
+			return []statement{c.fitting(deep)}, c.take(deep)
+		}
+		for _, id := range ids {
+			now = append(now, statement{text: claimRun, args: []any{c.Owner, micros(c.Until), micros(c.Now), id}, rows: each(func(r scanner) error {
+				run, err := scanLarge(r)
+				c.claimed = append(c.claimed, run)
+				return err
+			})})
+		}
+		return now, nil
+	}
+}
+
+// bound is the most that a run may need: what is not counted is without bound.
+func bound(r task.Resources) task.Resources {
+	unbounded := r == task.Resources{}
+	if r.CPU == 0 {
+		r.CPU = math.MaxInt64
+	}
+	if r.Memory == 0 {
+		r.Memory = math.MaxInt64
+	}
+	if unbounded {
+		r.GPUs = math.MaxInt32
+	}
+	return r
+}
+
+// choose finds what fits together, in the order of the queue, and is not taken by another claim of the transaction.
+func (b *batch) choose(c *claim) (ids []string) {
+	// The first of the queue must not be passed for ever.
+	blocked := len(c.head) > 0 && !c.head[0].within(c.Free) && c.Now.Sub(fromMicros(c.head[0].created)) > c.Patience
+	if b.claimed == nil {
+		b.claimed = map[string]bool{}
+	}
 	free := c.Free
-	var ids []string
-	for _, n := range list {
+	for _, n := range c.list {
 		if len(ids) == c.Max {
 			break
 		}
+		if b.claimed[n.id] || !n.cancel && (blocked || !n.within(free)) {
+			continue
+		}
 		if !n.cancel {
-			if !n.within(free) {
-				continue
-			}
 			free = n.less(free)
 		}
+		b.claimed[n.id] = true
 		ids = append(ids, n.id)
 	}
-	return ids, nil
+	return ids
 }
 
 // needs is what a queued run asks for.
@@ -101,22 +142,14 @@ type needs struct {
 	created int64
 }
 
-func scanNeeds(rows *sql.Rows, err error) ([]needs, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []needs
-	for rows.Next() {
-		var n needs
-		var cancel int
-		if err := rows.Scan(&n.id, &n.r.CPU, &n.r.Memory, &n.r.GPUs, &cancel, &n.created); err != nil {
-			return nil, err
-		}
-		n.cancel = cancel != 0
-		list = append(list, n)
-	}
-	return list, rows.Err()
+func appendNeeds(list *[]needs) func(rows) error {
+	return each(func(r scanner) error {
+		var id string
+		var cpu, memory, gpus, cancel, created int64
+		err := r.Scan(&id, &cpu, &memory, &gpus, &cancel, &created)
+		*list = append(*list, needs{id: id, r: task.Resources{CPU: task.MilliCPU(cpu), Memory: task.Bytes(memory), GPUs: int(gpus)}, cancel: cancel != 0, created: created})
+		return err
+	})
 }
 
 // within tells whether it fits; zero CPU and memory are not counted.
@@ -141,14 +174,9 @@ func (n needs) less(free task.Resources) task.Resources {
 }
 
 // Waiting implements store.Queue.
-func (d *DB) Waiting(ctx context.Context) (bool, error) {
-	now := time.Now()
-	var one int
-	err := d.read.QueryRowContext(ctx, d.dialect.sql("SELECT 1 FROM runs WHERE "+queued+" LIMIT 1"), micros(now), micros(now.Add(clockSlack))).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
+func (d *DB) Waiting(ctx context.Context, now time.Time) (bool, error) {
+	list, err := all(ctx, d, scanText, "SELECT id FROM runs WHERE "+queued+" LIMIT 1", micros(now), micros(now.Add(clockSlack)))
+	return len(list) > 0, err
 }
 
 // Heartbeat implements store.Queue.
@@ -157,152 +185,168 @@ func (d *DB) Heartbeat(ctx context.Context, s store.Server) error {
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, d.dialect.sql("DELETE FROM servers WHERE seen_at < ?"), micros(s.SeenAt.Add(-24*time.Hour))); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, d.dialect.sql("INSERT INTO servers (name, url, version, capacity, seen_at) VALUES (?, ?, ?, ?, ?) "+
-			"ON CONFLICT (name) DO UPDATE SET url = excluded.url, version = excluded.version, capacity = excluded.capacity, seen_at = excluded.seen_at"),
-			s.Name, s.URL, s.Version, string(capacity), micros(s.SeenAt))
-		return err
-	})
+	return d.change(ctx, once(
+		statement{text: "DELETE FROM servers WHERE seen_at < ?", args: []any{micros(s.SeenAt.Add(-24 * time.Hour))}},
+		statement{
+			text: "INSERT INTO servers (name, url, version, capacity, seen_at) VALUES (?, ?, ?, ?, ?) " +
+				"ON CONFLICT (name) DO UPDATE SET url = excluded.url, version = excluded.version, capacity = excluded.capacity, seen_at = excluded.seen_at",
+			args: []any{s.Name, s.URL, s.Version, string(capacity), micros(s.SeenAt)},
+		}))
 }
 
 // Servers implements store.Queue.
 func (d *DB) Servers(ctx context.Context) ([]store.Server, error) {
-	rows, err := d.read.QueryContext(ctx, "SELECT name, url, version, capacity, seen_at FROM servers ORDER BY name")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []store.Server
-	for rows.Next() {
-		var s store.Server
-		var capacity string
-		var seen int64
-		if err := rows.Scan(&s.Name, &s.URL, &s.Version, &capacity, &seen); err != nil {
-			return nil, err
-		}
-		s.SeenAt = fromMicros(seen)
-		if err := json.Unmarshal([]byte(capacity), &s.Capacity); err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	return list, rows.Err()
+	return all(ctx, d, scanServer, "SELECT name, url, version, capacity, seen_at FROM servers ORDER BY name")
 }
 
-// Renew implements store.Queue.
+func scanServer(row scanner) (s store.Server, err error) {
+	var capacity string
+	var seen int64
+	if err := row.Scan(&s.Name, &s.URL, &s.Version, &capacity, &seen); err != nil {
+		return s, err
+	}
+	s.SeenAt = fromMicros(seen)
+	return s, json.Unmarshal([]byte(capacity), &s.Capacity)
+}
+
+// Renew implements store.Queue. A run that is being changed in this moment is passed over: that is a sign of life too, and the
+// next time is well before its lease ends.
 func (d *DB) Renew(ctx context.Context, owner string, until time.Time) (cancel []string, err error) {
-	err = d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET lease_until = ? WHERE owner = ? AND owner <> ''"), micros(until), owner); err != nil {
-			return err
-		}
-		rows, err := tx.QueryContext(ctx, d.dialect.sql("SELECT id FROM runs WHERE owner = ? AND owner <> '' AND cancel = 1"), owner)
-		cancel, err = scanStrings(rows, err)
-		return err
+	err = d.change(ctx, func(*batch) ([]statement, round) {
+		cancel = nil
+		return []statement{
+			{text: "UPDATE runs SET lease_until = ? WHERE id IN (SELECT id FROM runs WHERE owner = ? AND owner <> ''" + d.dialect.skipLocked + ")", args: []any{micros(until), owner}},
+			{text: "SELECT id FROM runs WHERE owner = ? AND owner <> '' AND cancel = 1 ORDER BY id", args: []any{owner}, rows: each(func(r scanner) error {
+				id, err := scanText(r)
+				cancel = append(cancel, id)
+				return err
+			})},
+		}, nil
 	})
 	return cancel, err
 }
 
 // Owned implements store.Queue.
 func (d *DB) Owned(ctx context.Context, owner string) ([]store.Run, error) {
-	rows, err := d.read.QueryContext(ctx, d.dialect.sql("SELECT "+large+" FROM runs WHERE owner = ? AND owner <> '' ORDER BY id"), owner)
-	return scanRuns(rows, err, true)
+	return all(ctx, d, scanLarge, "SELECT "+large+" FROM runs WHERE owner = ? AND owner <> '' ORDER BY id", owner)
 }
 
 // Progress implements store.Queue.
 func (d *DB) Progress(ctx context.Context, steps []store.Step) error {
-	return d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, s := range steps {
-			if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, started_at = COALESCE(?, started_at) WHERE id = ? AND attempt = ? AND owner <> ''"),
-				string(s.State), known(s.StartedAt), s.ID, s.Attempt); err != nil {
-				return err
-			}
+	list := make([]statement, len(steps))
+	for i, s := range steps {
+		list[i] = statement{
+			text: "UPDATE runs SET state = ?, started_at = COALESCE(?, started_at) WHERE id = ? AND attempt = ? AND owner <> ''",
+			args: []any{string(s.State), known(s.StartedAt), s.ID, s.Attempt},
 		}
-		return nil
-	})
+	}
+	return d.change(ctx, once(list...))
 }
 
-// known is a time as a column's value, nil when there is none.
-func known(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return micros(t)
-}
+const finishRun = "UPDATE runs SET state = ?, owner = '', lease_until = 0, not_before = ?, started_at = COALESCE(?, started_at), ended_at = ?, reason = ?, result = ?, files = ?, " +
+	"cpu_seconds = ?, peak_memory = ?, cached_from = ? WHERE id = ? AND attempt = ? AND owner <> '' RETURNING " + endedColumns
 
 // Finish implements store.Queue.
 func (d *DB) Finish(ctx context.Context, ends []store.End) ([]bool, error) {
+	list := make([]statement, len(ends))
 	counted := make([]bool, len(ends))
-	files := make([]string, len(ends))
+	done := make([]ended, len(ends))
 	for i, e := range ends {
-		var err error
-		if files[i], err = text(e.Files); err != nil {
+		files, err := text(e.Files)
+		if err != nil {
 			return nil, err
 		}
+		endedAt, result := micros(e.EndedAt), string(e.Result)
+		if e.State == task.Queued {
+			endedAt, result, files, e.Reason = 0, "", "", ""
+		}
+		list[i] = statement{
+			text: finishRun,
+			args: []any{string(e.State), micros(e.NotBefore), known(e.StartedAt), endedAt, string(e.Reason), result, files, e.Usage.CPUSeconds, int64(e.Usage.PeakMemory), e.CachedFrom, e.ID, e.Attempt},
+			rows: each(func(r scanner) error {
+				counted[i] = true
+				return done[i].scan(r)
+			}),
+		}
 	}
-	err := d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for i, e := range ends {
-			ended := micros(e.EndedAt)
-			result, kept := string(e.Result), files[i]
-			if e.State == task.Queued {
-				ended, result, kept = 0, "", ""
-			}
-			res, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = ?, owner = '', lease_until = 0, not_before = ?, started_at = COALESCE(?, started_at), ended_at = ?, reason = ?, result = ?, files = ?, cpu_seconds = ?, peak_memory = ? "+
-				"WHERE id = ? AND attempt = ? AND owner <> ''"),
-				string(e.State), micros(e.NotBefore), known(e.StartedAt), ended, string(e.Reason), result, kept, e.Usage.CPUSeconds, int64(e.Usage.PeakMemory), e.ID, e.Attempt)
-			if err != nil {
-				return err
-			}
-			n, err := res.RowsAffected()
-			if err != nil {
-				return err
-			}
-			if counted[i] = n == 1; counted[i] && e.State != task.Queued {
-				if err := d.refer(ctx, tx, "run:"+e.ID, e.Files); err != nil {
-					return err
+	err := d.change(ctx, func(*batch) ([]statement, round) {
+		clear(counted)
+		return list, func(b *batch) (now []statement, _ round) {
+			for i, e := range ends {
+				if counted[i] && e.State != task.Queued {
+					now = append(now, references("run:"+e.ID, e.Files)...)
+					done[i].add(b)
 				}
 			}
+			return now, nil
 		}
-		return nil
 	})
-	return counted, err
+	if err != nil {
+		return nil, err
+	}
+	return counted, nil
 }
 
 // Expire implements store.Queue.
 func (d *DB) Expire(ctx context.Context, owner string, now time.Time) ([]store.Run, error) {
 	var expired []store.Run
-	err := d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		const out = "owner <> '' AND owner <> ? AND (lease_until < ? OR lease_until > ?)"
-		args := []any{owner, micros(now), micros(now.Add(clockSlack))}
-		rows, err := tx.QueryContext(ctx, d.dialect.sql("SELECT "+large+" FROM runs WHERE "+out+d.dialect.skipLocked), args...)
-		if expired, err = scanRuns(rows, err, true); err != nil {
-			return err
-		}
-		for _, r := range expired {
-			if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = 'queued', owner = '', lease_until = 0, not_before = 0 WHERE id = ? AND attempt = ?"), r.ID, r.Attempt); err != nil {
-				return err
+	err := d.change(ctx, func(*batch) ([]statement, round) {
+		expired = nil
+		return []statement{{
+				text: "SELECT " + large + " FROM runs WHERE owner <> '' AND owner <> ? AND (lease_until < ? OR lease_until > ?) ORDER BY id" + d.dialect.skipLocked,
+				args: []any{owner, micros(now), micros(now.Add(clockSlack))},
+				rows: each(func(r scanner) error {
+					run, err := scanLarge(r)
+					expired = append(expired, run)
+					return err
+				}),
+			}}, func(*batch) (now []statement, _ round) {
+				for _, r := range expired {
+					now = append(now, statement{text: "UPDATE runs SET state = 'queued', owner = '', lease_until = 0, not_before = 0 WHERE id = ? AND attempt = ? AND owner <> ''", args: []any{r.ID, r.Attempt}})
+				}
+				return now, nil
 			}
-		}
-		return nil
 	})
-	return expired, err
+	if err != nil {
+		return nil, err
+	}
+	return expired, nil
 }
 
 // RequestCancel implements store.Queue.
 func (d *DB) RequestCancel(ctx context.Context, id, by string, now time.Time) (store.Run, error) {
 	var run store.Run
-	err := d.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET state = 'cancelled', cancel = 1, cancelled_by = ?, ended_at = ?, not_before = 0 WHERE id = ? AND state = 'queued'"), by, micros(now), id); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, d.dialect.sql("UPDATE runs SET cancel = 1, cancelled_by = ? WHERE id = ? AND owner <> '' AND cancel = 0"), by, id); err != nil {
-			return err
-		}
-		var err error
-		run, err = scanRun(tx.QueryRowContext(ctx, d.dialect.sql("SELECT "+large+" FROM runs WHERE id = ?"), id), true)
-		return err
+	var found bool
+	err := d.change(ctx, func(*batch) ([]statement, round) {
+		var end *ended
+		found = false
+		return []statement{
+				{
+					text: "UPDATE runs SET state = 'cancelled', cancel = 1, cancelled_by = ?, ended_at = ?, not_before = 0, reason = '' WHERE id = ? AND state = 'queued' RETURNING " + endedColumns,
+					args: []any{by, micros(now), id},
+					rows: each(func(r scanner) error {
+						end = &ended{}
+						return end.scan(r)
+					}),
+				},
+				{text: "UPDATE runs SET cancel = 1, cancelled_by = ? WHERE id = ? AND owner <> '' AND cancel = 0", args: []any{by, id}},
+				{text: "SELECT " + large + " FROM runs WHERE id = ?", args: []any{id}, rows: each(func(r scanner) (err error) {
+					found = true
+					run, err = scanLarge(r)
+					return err
+				})},
+			}, func(b *batch) ([]statement, round) {
+				if end != nil {
+					end.add(b)
+				}
+				return nil, nil
+			}
 	})
-	return run, err
+	if err == nil && !found {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.Run{}, err
+	}
+	return run, nil
 }

@@ -110,7 +110,9 @@ func (w *writer) transact(list []*write) {
 	again, err := w.inOne(list)
 	if again && len(list) > 1 {
 		for _, one := range list {
-			_, one.err = w.inOne([]*write{one})
+			if _, err := w.inOne([]*write{one}); one.err == nil {
+				one.err = err
+			}
 			close(one.done)
 		}
 		return

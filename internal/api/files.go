@@ -1,0 +1,140 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	v1 "longshore/internal/api/v1"
+	"longshore/internal/dispatch/durable"
+	"longshore/internal/store"
+	"longshore/internal/task"
+)
+
+func (a *API) listOutputs(ctx context.Context, in *runInput) (*answer[v1.Page[v1.File]], error) {
+	run, err := a.run(ctx, in.ID)
+	return filePage(durable.Outputs(run)), err
+}
+
+func (a *API) listInputs(ctx context.Context, in *runInput) (*answer[v1.Page[v1.File]], error) {
+	run, err := a.run(ctx, in.ID)
+	return filePage(run.Inputs), err
+}
+
+func filePage(list []store.File) *answer[v1.Page[v1.File]] {
+	page := v1.Page[v1.File]{Items: filesOf(list)}
+	if page.Items == nil {
+		page.Items = []v1.File{}
+	}
+	return &answer[v1.Page[v1.File]]{Body: page}
+}
+
+type fileInput struct {
+	runInput
+	Path     string `path:"path" doc:"As lists have it, with slashes"`
+	Download bool   `query:"download" doc:"Have browsers save it, whatever it is"`
+}
+
+func (a *API) getOutput(ctx context.Context, in *fileInput) (*stream, error) {
+	if _, err := a.run(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	r, f, err := a.svc.Output(ctx, in.ID, in.Path)
+	if err != nil {
+		return nil, err
+	}
+	return a.serveFile(ctx, r, f, in.Download), nil
+}
+
+func (a *API) getInput(ctx context.Context, in *fileInput) (*stream, error) {
+	run, err := a.run(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range run.Inputs {
+		if f.Path == in.Path && f.Mode == "" {
+			r, err := a.svc.OpenFile(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			return a.serveFile(ctx, r, f, in.Download), nil
+		}
+	}
+	return nil, task.Errorf(task.CodeMissing, "run %s has no input file %s", in.ID, in.Path)
+}
+
+// serveFile sends a stranger's file. Whatever it is, no browser may take it for a page of ours: only kinds that execute nothing are
+// shown, everything else is a download, and all of it in a sandbox.
+func (a *API) serveFile(ctx context.Context, content io.ReadSeekCloser, f store.File, download bool) *stream {
+	return streamed(ctx, func(w http.ResponseWriter, r *http.Request) {
+		defer content.Close()
+		kind, shown, err := kindOf(f.Path, content)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		disposition := "attachment"
+		if shown && !download {
+			disposition = "inline"
+		}
+		h := w.Header()
+		h.Set("Content-Type", kind)
+		h.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": path.Base(f.Path)}))
+		h.Set("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "private, max-age=3600, immutable")
+		h.Set("ETag", `"`+f.Digest+`"`)
+		http.ServeContent(w, r, "", time.Time{}, content)
+	})
+}
+
+// shownKinds are what browsers may show: they execute nothing.
+var shownKinds = map[string]string{
+	".txt": plain, ".log": plain, ".md": plain, ".csv": "text/csv; charset=utf-8", ".tsv": "text/tab-separated-values; charset=utf-8", ".yml": plain, ".yaml": plain,
+	".json": "application/json", ".geojson": "application/geo+json", ".ndjson": plain,
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp", ".bmp": "image/bmp", ".avif": "image/avif",
+	".mp3": "audio/mpeg", ".wav": "audio/wav", ".ogg": "audio/ogg", ".flac": "audio/flac", ".mp4": "video/mp4", ".webm": "video/webm",
+}
+
+const (
+	plain  = "text/plain; charset=utf-8"
+	octets = "application/octet-stream"
+)
+
+// kindOf is a file's media type, by its name or its beginning, and whether browsers may show it.
+func kindOf(name string, content io.ReadSeeker) (kind string, shown bool, err error) {
+	if kind := shownKinds[strings.ToLower(path.Ext(name))]; kind != "" {
+		return kind, true, nil
+	}
+	head := make([]byte, 512)
+	n, err := io.ReadFull(content, head)
+	if err != nil && n == 0 && err != io.EOF {
+		return "", false, err
+	}
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return "", false, err
+	}
+	head = head[:n]
+	kind = http.DetectContentType(head)
+	switch {
+	case path.Ext(name) == "" && isText(head):
+		return plain, true, nil // outputs are often called as their parameter, without an ending
+	case strings.HasPrefix(kind, "image/") && kind != "image/svg+xml", strings.HasPrefix(kind, "audio/"), strings.HasPrefix(kind, "video/"):
+		return kind, true, nil
+	}
+	return octets, false, nil
+}
+
+// isText tells whether the beginning of a file is text; the last character may be cut.
+func isText(head []byte) bool {
+	for i := 0; i < utf8.UTFMax && len(head) > 0 && !utf8.Valid(head); i++ {
+		head = head[:len(head)-1]
+	}
+	return utf8.Valid(head) && !bytes.ContainsRune(head, 0)
+}

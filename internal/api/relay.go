@@ -1,0 +1,94 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"longshore/internal/store"
+)
+
+// relayedBy marks requests that another server sends on, so that they go no further.
+const relayedBy = "Longshore-Relayed-By"
+
+// relayed has the server that holds a run answer, when that is another one which can be reached. It tells whether it did.
+func (a *API) relayed(w http.ResponseWriter, r *http.Request, run store.Run) bool {
+	if run.Owner == "" || run.Owner == a.svc.Name() || run.State.Terminal() || r.Header.Get(relayedBy) != "" {
+		return false
+	}
+	servers, err := a.cfg.Store.Servers(r.Context())
+	if err != nil {
+		return false // it is answered from here, as far as it goes
+	}
+	i := slices.IndexFunc(servers, func(s store.Server) bool { return s.Name == run.Owner })
+	if i < 0 || servers[i].URL == "" {
+		return false
+	}
+	base, err := url.Parse(servers[i].URL)
+	if err != nil {
+		return false
+	}
+	res, err := a.ask(r, base)
+	if err != nil {
+		a.cfg.Log.Warn("the server that holds a run does not answer", "server", run.Owner, "run", run.ID, "error", err)
+		return false
+	}
+	defer res.Body.Close()
+	pass(w, r, res)
+	return true
+}
+
+// ask sends a request on, with what shows who sent it.
+func (a *API) ask(r *http.Request, base *url.URL) (*http.Response, error) {
+	to := *r.URL
+	to.Scheme, to.Host, to.Path = base.Scheme, base.Host, strings.TrimSuffix(base.Path, "/")+r.URL.Path
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, to.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"Authorization", "Last-Event-ID", "Accept"} {
+		if v := r.Header.Get(name); v != "" {
+			out.Header.Set(name, v)
+		}
+	}
+	if c, err := r.Cookie(cookieName); err == nil && out.Header.Get("Authorization") == "" {
+		out.Header.Set("Authorization", "Bearer "+c.Value)
+	}
+	out.Header.Set(relayedBy, a.svc.Name())
+	return a.cfg.Peers.RoundTrip(out)
+}
+
+// pass copies an answer, each piece at once.
+func pass(w http.ResponseWriter, r *http.Request, res *http.Response) {
+	for _, name := range []string{"Content-Type", "X-Accel-Buffering", "Retry-After"} {
+		if v := res.Header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	w.WriteHeader(res.StatusCode)
+	control := http.NewResponseController(w)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := res.Body.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return
+			}
+			if control.Flush() != nil {
+				return
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
+			return
+		case err != nil:
+			panic(http.ErrAbortHandler)
+		}
+	}
+}

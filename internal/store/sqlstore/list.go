@@ -1,0 +1,255 @@
+package sqlstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"longshore/internal/store"
+	"longshore/internal/task"
+)
+
+// maxNames is up to how many tasks of a search are looked for one by one.
+const maxNames = 24
+
+// The conditions of the partial indexes.
+const (
+	live = "ended_at = 0"
+	over = "ended_at > 0"
+)
+
+// List implements store.Runs. What is asked for is cut into ranges, each of which an index has in order; a page is made of the
+// first ones of them all.
+func (d *DB) List(ctx context.Context, f store.RunFilter) ([]store.Run, string, error) {
+	limit := page(f.Limit)
+	order, after := "DESC", "id < ?"
+	if f.Oldest {
+		order, after = "ASC", "id > ?"
+	}
+	common := (&where{}).created(f.Since, f.Until)
+	if f.After != "" {
+		common.and(after, f.After)
+	}
+	if f.Kept {
+		common.and("pruned = 0")
+	}
+	from := labelled(common, f.Labels)
+	ranges, err := d.ranges(ctx, f)
+	if err != nil || len(ranges) == 0 {
+		return nil, "", err
+	}
+	var parts []string
+	var args []any
+	for _, w := range ranges {
+		w.all(common)
+		parts = append(parts, "SELECT id FROM (SELECT id FROM "+from+w.String()+" ORDER BY id "+order+" LIMIT ?) r")
+		args = append(append(args, w.args...), limit+1)
+	}
+	text := "SELECT " + small + " FROM runs WHERE id IN (SELECT id FROM (" + strings.Join(parts, " UNION ") + ") a ORDER BY id " + order + " LIMIT ?) ORDER BY id " + order
+	list, err := all(ctx, d, scanSmall, text, append(args, limit+1)...)
+	if err != nil {
+		return nil, "", err
+	}
+	list, next := cut(list, limit, func(r store.Run) string { return r.ID })
+	return list, next, nil
+}
+
+func scanSmall(row scanner) (store.Run, error) { return scanRun(row) }
+
+// labelled adds the conditions of labels, and answers what to select from: where there are labels, the first one leads.
+func labelled(w *where, labels map[string]string) (from string) {
+	from = "runs"
+	for i, name := range slices.Sorted(maps.Keys(labels)) {
+		if i == 0 {
+			from = "labels CROSS JOIN runs" // CROSS keeps SQLite from beginning with the runs
+			w.and("labels.name = ? AND labels.value = ? AND runs.id = labels.run", name, labels[name])
+			continue
+		}
+		w.and("EXISTS (SELECT 1 FROM labels l WHERE l.name = ? AND l.value = ? AND l.run = runs.id)", name, labels[name])
+	}
+	return from
+}
+
+// ranges are what a filter asks for, other than its labels and times. They may overlap.
+func (d *DB) ranges(ctx context.Context, f store.RunFilter) ([]*where, error) {
+	if f.Search == "" {
+		return byState(f, nil), nil
+	}
+	names, err := all(ctx, d, scanText, "SELECT DISTINCT name FROM versions WHERE "+d.hasName(), strings.ToLower(f.Search))
+	if err != nil {
+		return nil, err
+	}
+	var list []*where
+	if prefix(f.Search) {
+		list = append(list, flat(f).and("id >= ? AND id < ?", f.Search, past(f.Search)))
+	}
+	switch {
+	case f.Name != "" && slices.Contains(names, f.Name):
+		list = append(list, byState(f, nil)...)
+	case f.Name != "":
+	case len(names) > maxNames:
+		list = append(list, flat(f).and("task_name IN (SELECT name FROM versions WHERE "+d.hasName()+")", strings.ToLower(f.Search)))
+	default:
+		for _, name := range names {
+			g := f
+			g.Name = name
+			list = append(list, byState(g, nil)...)
+		}
+	}
+	return list, nil
+}
+
+// hasName is the condition that a version's name has a text in lower case in it.
+func (d *DB) hasName() string { return d.dialect.find + "(folded_name, ?) > 0" }
+
+// prefix tells whether s can be the start of a run's ID that is worth looking for.
+func prefix(s string) bool {
+	return len(s) >= 8 && len(s) <= 20 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// past follows every ID that starts with p.
+func past(p string) string { return p + "g" }
+
+// same are the conditions on columns that runs and tallies share, but for the state.
+func same(f store.RunFilter) *where {
+	w := (&where{}).equal("task", f.Task).equal("task_name", f.Name).equal("account", f.Account).equal("reason", string(f.Reason))
+	if f.Reason != "" {
+		w.and("reason <> ''")
+	}
+	return w
+}
+
+// flat is a filter as one range.
+func flat(f store.RunFilter) *where {
+	w := same(f)
+	if len(f.States) > 0 {
+		args := make([]any, len(f.States))
+		for i, s := range f.States {
+			args[i] = string(s)
+		}
+		w.and("state IN ("+marks(len(args))+")", args...)
+	}
+	return w
+}
+
+// byState is a filter as one range for each state, if that is how the indexes have it.
+func byState(f store.RunFilter, list []*where) []*where {
+	if f.Reason != "" || len(f.Labels) > 0 || len(f.States) == 0 && f.Task == "" && f.Name == "" && f.Account == "" {
+		return append(list, flat(f))
+	}
+	states := f.States
+	if len(states) == 0 {
+		states = slices.Sorted(maps.Keys(task.Moves))
+	}
+	for _, s := range states {
+		w := same(f).and("state = ?", string(s))
+		if s.Terminal() {
+			w.and(over)
+		} else {
+			w.and(live)
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+// Count implements store.Runs. Live runs are counted, those that ended are summed up from tallies by the hour.
+func (d *DB) Count(ctx context.Context, f store.RunFilter) (map[task.State]int64, error) {
+	var c counting
+	base := flat(f)
+	if f.Search != "" {
+		named := "task_name IN (SELECT name FROM versions WHERE " + d.hasName() + ")"
+		folded := strings.ToLower(f.Search)
+		if prefix(f.Search) {
+			w := flat(f).and("id >= ? AND id < ?", f.Search, past(f.Search)).and("NOT "+named, folded).created(f.Since, f.Until)
+			if f.Kept {
+				w.and("pruned = 0")
+			}
+			c.runs(labelled(w, f.Labels), w)
+		}
+		base.and(named, folded)
+	}
+	if len(f.Labels) > 0 {
+		w := base.created(f.Since, f.Until)
+		if f.Kept {
+			w.and("pruned = 0")
+		}
+		c.runs(labelled(w, f.Labels), w)
+	} else {
+		c.summed(base, f)
+	}
+	return d.counts(ctx, c)
+}
+
+// counting puts together what is added up.
+type counting struct {
+	parts []string
+	args  []any
+}
+
+func (c *counting) add(what, from string, w *where) {
+	c.parts = append(c.parts, "SELECT state, "+what+" AS n FROM "+from+w.String()+" GROUP BY state")
+	c.args = append(c.args, w.args...)
+}
+
+func (c *counting) runs(from string, w *where) { c.add("COUNT(*)", from, w) }
+
+func (c *counting) summed(base *where, f store.RunFilter) {
+	c.runs("runs", (&where{}).and(live).all(base).created(f.Since, f.Until))
+	hours, edges := whole(f.Since, f.Until)
+	what := "SUM(present)"
+	if f.Kept {
+		what = "SUM(kept)"
+	}
+	c.add(what, "tallies", (&where{}).and("created_hour >= ? AND created_hour < ?", hours.from, hours.to).all(base))
+	for _, e := range edges {
+		w := (&where{}).and(over).all(base).created(time.UnixMicro(e.from), time.UnixMicro(e.to))
+		if f.Kept {
+			w.and("pruned = 0")
+		}
+		c.runs("runs", w)
+	}
+}
+
+func (d *DB) counts(ctx context.Context, c counting) (map[task.State]int64, error) {
+	counts := map[task.State]int64{}
+	_, err := all(ctx, d, func(r scanner) (s string, err error) {
+		var n int64
+		if err := r.Scan(&s, &n); err != nil || n == 0 {
+			return s, err
+		}
+		counts[task.State(s)] = n
+		return s, nil
+	}, "SELECT state, CAST(SUM(n) AS BIGINT) FROM ("+strings.Join(c.parts, " UNION ALL ")+") c GROUP BY state", c.args...)
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
+}
+
+// Usage implements store.Runs.
+func (d *DB) Usage(ctx context.Context, f store.UsageFilter) ([]store.Usage, error) {
+	base := (&where{}).equal("account", f.Account).equal("task_name", f.Name)
+	hours, edges := whole(f.Since, f.Until)
+	w := (&where{}).and("ended_hour >= ? AND ended_hour < ?", hours.from, hours.to).all(base)
+	parts := []string{"SELECT account, task_name, contract, state, runs, cpu_seconds, wall, peak_memory FROM tallies" + w.String()}
+	args := w.args
+	for _, e := range edges {
+		w := (&where{}).and(over).and("pruned IN (0, 1)").and("ended_at >= ? AND ended_at < ?", e.from, e.to).all(base)
+		parts = append(parts, "SELECT account, task_name, contract, state, 1, cpu_seconds, CASE WHEN started_at > 0 AND ended_at > started_at THEN ended_at - started_at ELSE 0 END, peak_memory FROM runs"+w.String())
+		args = append(args, w.args...)
+	}
+	return all(ctx, d, scanUsage, `SELECT account, task_name, contract, CAST(SUM(runs) AS BIGINT),
+	CAST(SUM(CASE WHEN state = 'succeeded' THEN runs ELSE 0 END) AS BIGINT), CAST(SUM(CASE WHEN state = 'failed' THEN runs ELSE 0 END) AS BIGINT),
+	CAST(SUM(CASE WHEN state = 'cancelled' THEN runs ELSE 0 END) AS BIGINT), SUM(cpu_seconds), CAST(SUM(wall) AS BIGINT), MAX(peak_memory)
+	FROM (`+strings.Join(parts, " UNION ALL ")+") u GROUP BY account, task_name, contract ORDER BY account, task_name, contract", args...)
+}
+
+func scanUsage(r scanner) (u store.Usage, err error) {
+	var wall, peak int64
+	err = r.Scan(&u.Account, &u.TaskName, &u.Contract, &u.Runs, &u.Succeeded, &u.Failed, &u.Cancelled, &u.CPUSeconds, &wall, &peak)
+	u.WallTime, u.PeakMemory = float64(wall)/1e6, task.Bytes(peak)
+	return u, err
+}

@@ -1,0 +1,132 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Postgres is a PostgreSQL server of a test's own, in a temporary folder, reached by a socket in it.
+type Postgres struct {
+	bin, dir string
+	sync     bool
+	cmd      *exec.Cmd
+	log      *bytes.Buffer
+	n        int
+}
+
+// StartPostgres starts Debian's PostgreSQL, as an unprivileged user where the test has privileges. It ends with the test. sync
+// says whether commits wait for the disk: without, tests are faster.
+func StartPostgres(t testing.TB, sync bool) *Postgres {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		t.Fatal("PostgreSQL is not installed: run scripts/setup.sh test")
+	}
+	slices.Sort(found)
+	dir, err := os.MkdirTemp("", "pg") // short: it is part of a socket's name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &Postgres{bin: filepath.Dir(found[len(found)-1]), dir: dir, sync: sync}
+	if os.Getuid() == 0 {
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := p.command("initdb", "-D", filepath.Join(dir, "data"), "-U", "longshore", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync").CombinedOutput()
+	if err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	p.Start(t)
+	t.Cleanup(func() { p.Stop(t) })
+	return p
+}
+
+const nobody = 65534
+
+func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	cmd.Dir = p.dir
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	return cmd
+}
+
+// Start starts it again after Stop, and waits until it answers.
+func (p *Postgres) Start(t testing.TB) {
+	t.Helper()
+	fsync := "off"
+	if p.sync {
+		fsync = "on"
+	}
+	p.log = &bytes.Buffer{}
+	p.cmd = p.command("postgres", "-D", filepath.Join(p.dir, "data"), "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync="+fsync)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := p.exec("SELECT 1")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("PostgreSQL does not answer: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond) // it has no signal for this
+	}
+}
+
+// Stop ends it at once, as a crash would: nothing is written that a commit did not wait for.
+func (p *Postgres) Stop(t testing.TB) {
+	t.Helper()
+	if p.cmd == nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Error(err)
+	}
+	_ = p.cmd.Wait() // it tells of the signal
+	p.cmd = nil
+}
+
+// Database makes a new one and answers its URL.
+func (p *Postgres) Database(t testing.TB) string {
+	t.Helper()
+	p.n++
+	name := fmt.Sprintf("test%d", p.n)
+	if err := p.exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	return p.url(name)
+}
+
+func (p *Postgres) url(database string) string {
+	return "postgres://longshore@/" + database + "?host=" + url.QueryEscape(p.dir)
+}
+
+func (p *Postgres) exec(text string) error {
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	c, err := pgx.Connect(ctx, p.url("postgres"))
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	_, err = c.Exec(ctx, text)
+	return err
+}

@@ -1,0 +1,45 @@
+// Tokens: made and revoked.
+import { byID, call, callJSON, showProblem } from "./dom.js";
+
+export function access() {
+  const form = byID("token-form");
+  if (!form) return;
+  form.addEventListener("submit", async (e) => {
+    e.preventDefault();
+    byID("token-problem").hidden = true;
+    const request = { account: byID("token-account").value, scopes: [...form.querySelectorAll("[name=scope]:checked")].map((b) => b.value) };
+    if (byID("token-name").value) request.name = byID("token-name").value;
+    if (byID("token-expires").value) request.expiresIn = byID("token-expires").value;
+    try {
+      const made = await callJSON("POST", "/v1/tokens", request);
+      byID("secret").textContent = made.secret;
+      byID("token-secret").hidden = false;
+      byID("secret").focus();
+      form.reset();
+      await draw();
+    } catch (problem) {
+      showProblem(byID("token-problem"), problem);
+    }
+  });
+  document.addEventListener("click", async (e) => {
+    const button = e.target.closest("[data-revoke]");
+    if (!button) return;
+    button.disabled = true;
+    try {
+      await call("DELETE", `/v1/tokens/${button.dataset.revoke}`);
+      await draw();
+      byID("tokens").tabIndex = -1;
+      byID("tokens").focus();
+    } catch (problem) {
+      button.disabled = false;
+      showProblem(byID("token-problem"), problem);
+    }
+  });
+}
+
+// draw brings the list of tokens up to date.
+async function draw() {
+  const answer = await fetch(location.href);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  byID("tokens").replaceChildren(...page.getElementById("tokens").childNodes);
+}

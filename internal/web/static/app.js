@@ -1,0 +1,19 @@
+// The page's scripts: each looks for what it works on, and does nothing where that is not there.
+import { access } from "./access.js";
+import { filters, flips, copies, theme } from "./controls.js";
+import { runForm } from "./form.js";
+import { importForm } from "./import.js";
+import { follow, poll, runActions } from "./live.js";
+import { log } from "./log.js";
+
+theme();
+filters();
+copies();
+flips();
+poll();
+runActions();
+follow();
+log();
+runForm();
+importForm();
+access();
