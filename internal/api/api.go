@@ -66,6 +66,7 @@ type API struct {
 	keeper  *access.Keeper
 	huma    huma.API
 	mux     *http.ServeMux
+	table   []Route
 	origins *http.CrossOriginProtection
 	journal *journal
 	tokens  *limiter // by token

@@ -19,7 +19,7 @@ import (
 )
 
 type archiveInput struct {
-	runInput
+	RunInput
 	Format string `query:"format" enum:"zip,tar" doc:"zip when not given"`
 	Path   string `query:"path" maxLength:"4096" doc:"Only this output"`
 }

@@ -3,6 +3,8 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+
+	"longshore/internal/access"
 )
 
 // Document is the API as OpenAPI 3.1, in JSON with sorted names.
@@ -22,3 +24,14 @@ func (a *API) Document() ([]byte, error) {
 	err = enc.Encode(sorted)
 	return b.Bytes(), err
 }
+
+// Route is one thing that the API can be asked.
+type Route struct {
+	ID, Method, Path string
+	Tag, Summary     string
+	Public           bool           // open to everybody
+	Scopes           []access.Scope // who may, beside administrators
+}
+
+// Routes lists all of them, in the order of the reference.
+func (a *API) Routes() []Route { return a.table }

@@ -14,7 +14,7 @@ import (
 )
 
 type eventsInput struct {
-	runInput
+	RunInput
 	After int `header:"Last-Event-ID" minimum:"0" doc:"Go on after this event"`
 }
 

@@ -17,12 +17,12 @@ import (
 	"longshore/internal/task"
 )
 
-func (a *API) listOutputs(ctx context.Context, in *runInput) (*answer[v1.Page[v1.File]], error) {
+func (a *API) listOutputs(ctx context.Context, in *RunInput) (*answer[v1.Page[v1.File]], error) {
 	run, err := a.run(ctx, in.ID)
 	return filePage(durable.Outputs(run)), err
 }
 
-func (a *API) listInputs(ctx context.Context, in *runInput) (*answer[v1.Page[v1.File]], error) {
+func (a *API) listInputs(ctx context.Context, in *RunInput) (*answer[v1.Page[v1.File]], error) {
 	run, err := a.run(ctx, in.ID)
 	return filePage(run.Inputs), err
 }
@@ -36,7 +36,7 @@ func filePage(list []store.File) *answer[v1.Page[v1.File]] {
 }
 
 type fileInput struct {
-	runInput
+	RunInput
 	Path     string `path:"path" doc:"As lists have it, with slashes"`
 	Download bool   `query:"download" doc:"Have browsers save it, whatever it is"`
 }

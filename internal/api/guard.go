@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -108,20 +109,24 @@ func (a *API) authenticate(r *http.Request) (*access.Principal, error) {
 
 // check answers whose secret it is, and slows those down who guess.
 func (a *API) check(r *http.Request, secret string, session bool) (*access.Principal, error) {
-	from := a.remote(r)
-	if wait := a.strays.empty(from); wait > 0 {
-		return nil, tooOften(wait)
-	}
 	p, err := a.keeper.Check(r.Context(), secret)
 	if err != nil {
-		if task.CodeOf(err) == task.CodeAccess {
-			a.strays.take(from)
-			a.cfg.Log.Warn("somebody was not let in", "remote", from, "why", err)
-		}
-		return nil, err
+		return nil, a.stray(r, err)
 	}
 	p.Session = session
 	return p, nil
+}
+
+// stray answers those who are not let in. Others at the same address are not made to wait for them.
+func (a *API) stray(r *http.Request, err error) error {
+	if !errors.Is(err, access.ErrUnknown) {
+		return err
+	}
+	if wait := a.strays.take(a.remote(r)); wait > 0 {
+		return tooOften(wait)
+	}
+	a.cfg.Log.Warn("somebody was not let in", "remote", a.remote(r), "why", err)
+	return err
 }
 
 // record writes down who did what.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -130,6 +131,9 @@ func add[I, O any](a *API, rt route, h func(context.Context, *I) (*O, error)) {
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err == nil {
+			if s, ok := any(out).(interface{ settle(status int) }); ok && out != nil {
+				s.settle(cmp.Or(rt.status, http.StatusOK))
+			}
 			return out, nil
 		}
 		c := callOf(ctx)
@@ -139,6 +143,7 @@ func add[I, O any](a *API, rt route, h func(context.Context, *I) (*O, error)) {
 		setRetry(c.w.Header(), p, err)
 		return nil, p
 	})
+	a.table = append(a.table, Route{rt.id, rt.method, rt.path, rt.tag, rt.summary, rt.rule.public, rt.rule.scopes})
 	if !rt.hidden {
 		a.describe(rt)
 	}
@@ -183,6 +188,9 @@ type answer[T any] struct {
 	Status int
 	Body   T
 }
+
+// settle sets the status, unless the handler did.
+func (a *answer[T]) settle(status int) { a.Status = cmp.Or(a.Status, status) }
 
 // empty is an answer, or a request, without content.
 type empty struct{}

@@ -29,12 +29,7 @@ func newLimiter(rate float64, burst int, now func() time.Time) *limiter {
 }
 
 // take uses up one request of somebody's, and answers how long to wait when there is none.
-func (l *limiter) take(who string) time.Duration { return l.use(who, 1) }
-
-// empty answers how long to wait for a request, and uses none up.
-func (l *limiter) empty(who string) time.Duration { return l.use(who, 0) }
-
-func (l *limiter) use(who string, n float64) time.Duration {
+func (l *limiter) take(who string) time.Duration {
 	if l.rate < 0 {
 		return 0
 	}
@@ -43,9 +38,6 @@ func (l *limiter) use(who string, n float64) time.Duration {
 	now := l.now()
 	b := l.buckets[who]
 	if b == nil {
-		if n == 0 {
-			return 0
-		}
 		l.sweep(now)
 		b = &bucket{left: l.burst, at: now}
 		l.buckets[who] = b
@@ -55,7 +47,7 @@ func (l *limiter) use(who string, n float64) time.Duration {
 	if b.left < 1 {
 		return time.Duration((1 - b.left) / l.rate * float64(time.Second))
 	}
-	b.left -= n
+	b.left--
 	return 0
 }
 

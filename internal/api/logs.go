@@ -15,7 +15,7 @@ import (
 )
 
 type logInput struct {
-	runInput
+	RunInput
 	Follow bool   `query:"follow" doc:"Until the run has ended"`
 	Stream string `query:"stream" enum:"stdout,stderr" doc:"Only this one"`
 	Format string `query:"format" enum:"text,ndjson" doc:"text when not given"`
@@ -53,13 +53,12 @@ func (a *API) writeLog(w http.ResponseWriter, r *http.Request, log io.Reader, in
 	out := &logWriter{w: w, control: http.NewResponseController(w), json: in.Format == "ndjson", skip: in.Offset}
 	if in.Follow {
 		out.flush()
-		stop := out.beat(a.cfg.Heartbeat)
-		defer stop()
+		defer out.beat(a.cfg.Heartbeat)()
 	}
 	frames := engine.NewLogReader(log)
 	for {
 		f, err := frames.Next()
-		if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

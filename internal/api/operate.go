@@ -12,7 +12,7 @@ import (
 )
 
 type usageInput struct {
-	spanQuery
+	SpanQuery
 	Account string `query:"account" doc:"Whose; only operators see others"`
 	Task    string `query:"task" doc:"A task's name"`
 }

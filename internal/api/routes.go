@@ -174,14 +174,14 @@ func (a *API) sessionRoutes() {
 	add(a, route{id: "logout", method: post, path: "/logout", rule: anyone, hidden: true, audit: "session.end"}, a.logout)
 }
 
-// pageQuery chooses a page of a list.
-type pageQuery struct {
+// PageQuery chooses a page of a list.
+type PageQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"The size of a page; 100 when not given"`
 	Cursor string `query:"cursor" pattern:"^[0-9a-z]{1,64}$" doc:"Where the page before ended: its next"`
 }
 
-// spanQuery chooses a span of time.
-type spanQuery struct {
+// SpanQuery chooses a span of time.
+type SpanQuery struct {
 	Since moment `query:"since" doc:"From this time on: 2026-05-01T12:00:00Z, 2026-05-01, or 24h for so long ago"`
 	Until moment `query:"until" doc:"Before this time"`
 }

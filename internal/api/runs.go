@@ -14,8 +14,8 @@ import (
 	"longshore/internal/task"
 )
 
-type runFilter struct {
-	spanQuery
+type RunFilter struct {
+	SpanQuery
 	State   []string `query:"state" enum:"queued,preparing,starting,running,collecting,succeeded,failed,cancelled" doc:"Several with commas"`
 	Task    string   `query:"task" doc:"A task's name, name:version or ID"`
 	Account string   `query:"account" doc:"Whose; only operators see others"`
@@ -25,7 +25,7 @@ type runFilter struct {
 }
 
 // filter is what somebody who may see that much chooses.
-func (a *API) filter(ctx context.Context, in runFilter) (store.RunFilter, error) {
+func (a *API) filter(ctx context.Context, in RunFilter) (store.RunFilter, error) {
 	f := store.RunFilter{Account: in.Account, Reason: task.Code(in.Reason), Search: in.Search, Since: in.Since.Time, Until: in.Until.Time}
 	for _, s := range in.State {
 		f.States = append(f.States, task.State(s))
@@ -62,13 +62,13 @@ func (a *API) filter(ctx context.Context, in runFilter) (store.RunFilter, error)
 }
 
 type listRunsInput struct {
-	pageQuery
-	runFilter
+	PageQuery
+	RunFilter
 	Oldest bool `query:"oldest" doc:"The oldest first"`
 }
 
 func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[v1.Page[v1.Run]], error) {
-	f, err := a.filter(ctx, in.runFilter)
+	f, err := a.filter(ctx, in.RunFilter)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[v1.Page[
 	return &answer[v1.Page[v1.Run]]{Body: page}, nil
 }
 
-func (a *API) countRuns(ctx context.Context, in *runFilter) (*answer[v1.Counts], error) {
+func (a *API) countRuns(ctx context.Context, in *RunFilter) (*answer[v1.Counts], error) {
 	f, err := a.filter(ctx, *in)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (a *API) countRuns(ctx context.Context, in *runFilter) (*answer[v1.Counts],
 	return &answer[v1.Counts]{Body: c}, nil
 }
 
-type runInput struct {
+type RunInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -114,7 +114,7 @@ func (a *API) run(ctx context.Context, id string) (store.Run, error) {
 }
 
 type getRunInput struct {
-	runInput
+	RunInput
 	Wait wait `query:"wait" doc:"Answer when it has ended, or after this time, such as 30s; at most 5m"`
 }
 
@@ -126,7 +126,7 @@ func (a *API) getRun(ctx context.Context, in *getRunInput) (*answer[v1.Run], err
 	return &answer[v1.Run]{Body: runOf(run)}, err
 }
 
-func (a *API) cancelRun(ctx context.Context, in *runInput) (*answer[v1.Run], error) {
+func (a *API) cancelRun(ctx context.Context, in *RunInput) (*answer[v1.Run], error) {
 	run, err := a.run(ctx, in.ID)
 	if err == nil {
 		run, err = a.svc.Cancel(ctx, run.ID, who(ctx).Account)
@@ -135,8 +135,8 @@ func (a *API) cancelRun(ctx context.Context, in *runInput) (*answer[v1.Run], err
 }
 
 type retryInput struct {
-	runInput
-	submitInput
+	RunInput
+	SubmitInput
 }
 
 func (a *API) retryRun(ctx context.Context, in *retryInput) (*answer[v1.Run], error) {
@@ -158,7 +158,7 @@ func (a *API) retryRun(ctx context.Context, in *retryInput) (*answer[v1.Run], er
 	return a.submit(ctx, sub, in.Wait)
 }
 
-func (a *API) runRequest(ctx context.Context, in *runInput) (*answer[v1.RunRequest], error) {
+func (a *API) runRequest(ctx context.Context, in *RunInput) (*answer[v1.RunRequest], error) {
 	run, err := a.run(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (a *API) runRequest(ctx context.Context, in *runInput) (*answer[v1.RunReque
 	return &answer[v1.RunRequest]{Body: req}, err
 }
 
-func (a *API) whyRun(ctx context.Context, in *runInput) (*answer[v1.Why], error) {
+func (a *API) whyRun(ctx context.Context, in *RunInput) (*answer[v1.Why], error) {
 	run, err := a.run(ctx, in.ID)
 	if err != nil {
 		return nil, err

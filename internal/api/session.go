@@ -26,14 +26,9 @@ func (a *API) loginLink(ctx context.Context, in *loginLinkInput) (*stream, error
 		}), nil
 	}
 	c := callOf(ctx)
-	from := a.remote(c.r)
-	if wait := a.strays.empty(from); wait > 0 {
-		return nil, tooOften(wait)
-	}
 	secret, err := a.keeper.Redeem(ctx, in.Code)
 	if err != nil {
-		a.strays.take(from)
-		return nil, err
+		return nil, a.stray(c.r, err)
 	}
 	return a.signedIn(ctx, secret)
 }

@@ -17,12 +17,12 @@ import (
 	"longshore/internal/task"
 )
 
-type submitInput struct {
+type SubmitInput struct {
 	Key  string `header:"Idempotency-Key" doc:"Up to 255 visible ASCII characters: the same key and request give the same run"`
 	Wait wait   `query:"wait" doc:"Answer when the run has ended, or after this time, such as 30s; at most 5m"`
 }
 
-func (a *API) submitRun(ctx context.Context, in *submitInput) (*answer[v1.Run], error) {
+func (a *API) submitRun(ctx context.Context, in *SubmitInput) (*answer[v1.Run], error) {
 	c := callOf(ctx)
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil && c.r.Header.Get("Content-Type") != "" {

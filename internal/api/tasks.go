@@ -15,7 +15,7 @@ import (
 )
 
 type listTasksInput struct {
-	pageQuery
+	PageQuery
 	Search   string `query:"search" doc:"A part of the name or description"`
 	Contract string `query:"contract"`
 	Name     string `query:"name"`
@@ -38,11 +38,11 @@ func (a *API) versions(ctx context.Context, f store.VersionFilter) (*answer[v1.P
 	return &answer[v1.Page[v1.TaskSummary]]{Body: page}, nil
 }
 
-type taskInput struct {
+type TaskInput struct {
 	Task string `path:"task" maxLength:"300" doc:"A name, name:version or ID"`
 }
 
-func (a *API) taskVersions(ctx context.Context, in *taskInput) (*answer[v1.Page[v1.TaskSummary]], error) {
+func (a *API) taskVersions(ctx context.Context, in *TaskInput) (*answer[v1.Page[v1.TaskSummary]], error) {
 	v, err := a.svc.Version(ctx, in.Task)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (a *API) taskVersions(ctx context.Context, in *taskInput) (*answer[v1.Page[
 }
 
 type getTaskInput struct {
-	taskInput
+	TaskInput
 	Variant string `query:"variant" doc:"The use of a package that offers several"`
 }
 
@@ -70,7 +70,7 @@ func (a *API) getTask(ctx context.Context, in *getTaskInput) (*answer[v1.Task], 
 	return &answer[v1.Task]{Body: taskOf(v)}, nil
 }
 
-func (a *API) hideTask(ctx context.Context, in *taskInput) (*empty, error) {
+func (a *API) hideTask(ctx context.Context, in *TaskInput) (*empty, error) {
 	v, err := a.svc.Version(ctx, in.Task)
 	if err != nil {
 		return nil, err

@@ -127,7 +127,7 @@ func tokenOf(t store.Token) v1.Token {
 }
 
 type auditInput struct {
-	pageQuery
+	PageQuery
 	Account string `query:"account"`
 	Action  string `query:"action" doc:"The beginning of an action: token, run.cancel"`
 }

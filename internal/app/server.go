@@ -104,7 +104,11 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	}
 	s.Worker, err = worker.NewClient(worker.ClientConfig{
 		Dir: a.jobs(), Version: safeVersion(cfg.Version), LogFile: filepath.Join(dir, "worker.log"),
-		Command: func() *exec.Cmd { return exec.Command("/proc/self/exe", cfg.WorkerArgs...) },
+		Command: func() *exec.Cmd {
+			c := exec.Command("/proc/self/exe", cfg.WorkerArgs...)
+			c.Args[0] = os.Args[0] // for ps, and for programs that are several by their name
+			return c
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 )
 
 func newCall(g *globals) *cobra.Command {
-	f := &jobFlags{}
+	f, remote := &jobFlags{}, &remoteFlags{}
 	verbose := false
 	c := &cobra.Command{
 		Use:   "call PACKAGE [-d BODY | -i name=value…] [-- WORD…]",
@@ -20,17 +20,22 @@ that works on files can be called too: the body is a JSON object of its inputs (
 only input), and the response is its only output, or a JSON object of all of them.`,
 		Example: `  longshore call examples/racetrack/sum_numbers -d '{"numbers": [20, 22]}'
   longshore call examples/meca/knn -d @examples/meca/knn/example_input.bin
-  longshore call examples/cytomine/integer-addition -d '{"a": 5, "b": 37}'`,
+  longshore call examples/cytomine/integer-addition -d '{"a": 5, "b": 37}'
+  longshore call --server prod sum_numbers -d '{"numbers": [20, 22]}'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			args, after := words(c, args)
 			if err := exactly("a PACKAGE")(c, args); err != nil {
 				return err
 			}
 			f.hasBody = c.Flags().Changed("data")
+			if c.Flags().Changed("server") {
+				return g.callOnServer(c.Context(), args[0], f, remote, after, verbose)
+			}
 			return g.call(c.Context(), args[0], f, after, verbose)
 		},
 	}
 	f.register(c.Flags())
+	remote.register(c.Flags())
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the container's output on stderr")
 	return c
 }

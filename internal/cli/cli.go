@@ -100,7 +100,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return (&task.Error{Code: task.CodeUsage, Message: err.Error()}).WithHint("see `%s --help`", c.CommandPath())
 	})
-	root.AddGroup(&cobra.Group{ID: "author", Title: "Make a package:"}, &cobra.Group{ID: "use", Title: "Use a package:"}, &cobra.Group{ID: "server", Title: "Run a server:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
+	root.AddGroup(&cobra.Group{ID: "author", Title: "Make a package:"}, &cobra.Group{ID: "use", Title: "Use a package:"}, &cobra.Group{ID: "remote", Title: "Use a server:"}, &cobra.Group{ID: "server", Title: "Run a server:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	for _, c := range []struct {
 		group string
 		cmd   *cobra.Command
@@ -108,6 +108,8 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		{"author", newInit(g)}, {"author", newValidate(g)}, {"author", newSchema(g)}, {"author", newInspect(g)}, {"author", newTask(g)}, {"author", newBuild(g)}, {"author", newTest(g)},
 		{"author", newBundle(g)}, {"author", newConvert(g)},
 		{"use", newRun(g)}, {"use", newCall(g)}, {"use", newVerify(g)}, {"use", newPush(g)}, {"use", newPull(g)},
+		{"remote", newLogin(g)}, {"remote", newLogout(g)}, {"remote", newImport(g)}, {"remote", newTasks(g)}, {"remote", newRuns(g)}, {"remote", newLogs(g)}, {"remote", newWait(g)},
+		{"remote", newCancel(g)}, {"remote", newOutputs(g)}, {"remote", newPrune(g)}, {"remote", newToken(g)},
 		{"server", newServe(g)}, {"server", newWorker(g)},
 		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
 	} {

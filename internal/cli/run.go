@@ -97,8 +97,8 @@ func words(c *cobra.Command, args []string) (before, after []string) {
 }
 
 func newRun(g *globals) *cobra.Command {
-	f := &jobFlags{}
-	out, archive := "", ""
+	f, remote := &jobFlags{}, &remoteFlags{}
+	out, archive, detach := "", "", false
 	c := &cobra.Command{
 		Use:   "run PACKAGE [-i name=value]… [-o DIR] [-- WORD…]",
 		Short: "Run a task once and keep its outputs",
@@ -106,22 +106,35 @@ func newRun(g *globals) *cobra.Command {
 the container's log DIR/log, and everything known about the run DIR/result.json, all at once or not
 at all. An HTTP task is started, asked once, and its response is DIR/output.
 
+With --server, a task that was imported there runs there, and everything else is the same: its log
+is shown, outputs arrive in DIR, Ctrl-C cancels it. A lost connection, or a server that is started
+again meanwhile, does no harm.
+
 The exit code is the container's own, or one of the table in the README.`,
 		Example: `  longshore run examples/cytomine/integer-addition -i a=5 -i b=37 -o out
   longshore run examples/kaapana/mask-tools --template count -i masks=@./data -e LABEL=1 -o out
   longshore run examples/iexec/ffmpeg -i in=@small.mp4 -o out -- -i /iexec/small.mp4 /iexec/small.avi
   longshore run examples/racetrack/sum_numbers -i numbers='[20, 22]' -o out
-  longshore run git+https://example.org/team/job.git#main:model -d @request.json`,
+  longshore run git+https://example.org/team/job.git#main:model -d @request.json
+  longshore run --server prod integer-addition -i a=5 -i b=37 -o out`,
 		RunE: func(c *cobra.Command, args []string) error {
 			args, after := words(c, args)
 			if err := exactly("a PACKAGE")(c, args); err != nil {
 				return err
 			}
 			f.hasBody = c.Flags().Changed("data")
+			switch server := c.Flags().Changed("server"); {
+			case server:
+				return g.runOnServer(c.Context(), args[0], f, remote, after, out, detach)
+			case detach:
+				return (&task.Error{Code: task.CodeUsage, Message: "without a server, there is nobody to look after the run"}).WithHint("add --server, or leave --detach out")
+			}
 			return g.run(c.Context(), args[0], f, after, out, archive)
 		},
 	}
 	f.register(c.Flags())
+	remote.register(c.Flags())
+	c.Flags().BoolVar(&detach, "detach", false, "with --server: print the run's ID, and do not wait for it")
 	c.Flags().StringVarP(&out, "output", "o", "longshore-out", "the folder that receives outputs, log and result.json")
 	c.Flags().StringVar(&archive, "package", "", "write the result archive of the platform to this file too (iExec); the same outputs give the same bytes")
 	return c

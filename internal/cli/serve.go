@@ -17,7 +17,7 @@ import (
 
 func newServe(g *globals) *cobra.Command {
 	var settings *config.Flags
-	printConfig, printExample := false, false
+	printConfig, printExample, link := false, false, false
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run tasks for many callers, and lose none",
@@ -44,11 +44,12 @@ has the table. A setting that does not exist is refused.`,
 			if printConfig {
 				return g.printConfig(conf)
 			}
-			return g.serve(c.Context(), conf)
+			return g.serve(c.Context(), conf, link)
 		},
 	}
 	settings = config.Register(c.Flags())
 	c.Flags().BoolVar(&printConfig, "print-config", false, "print the settings that count, and where each comes from, and end")
+	c.Flags().BoolVar(&link, "login-link", false, "print a one-time link for an administrator, also when somebody has a token already")
 	c.Flags().BoolVar(&printExample, "print-example", false, "print a configuration file in which every setting is explained, and end")
 	return c
 }
@@ -61,7 +62,7 @@ func (g *globals) printConfig(conf *config.Loaded) error {
 	return err
 }
 
-func (g *globals) serve(ctx context.Context, conf *config.Loaded) (err error) {
+func (g *globals) serve(ctx context.Context, conf *config.Loaded, link bool) (err error) {
 	log := g.serverLog(conf.Log)
 	a, err := g.open(func(c *app.Config) {
 		c.Policy.Network = conf.Network == "allowed"
@@ -104,12 +105,12 @@ func (g *globals) serve(ctx context.Context, conf *config.Loaded) (err error) {
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	handler, err := s.Handler(ctx, app.EdgeConfig{URL: url, Limits: conf.Limits, Metrics: watch.Metrics(), Log: log})
-	if err != nil {
-		return err
-	}
+	edge := s.NewEdge(app.EdgeConfig{
+		URL: url, Hosts: conf.Hosts, Version: Version, Forwarded: conf.Proxy == "yes", Limits: conf.Limits, Metrics: watch.Metrics(), Log: log,
+	})
+	defer edge.Close()
 	return g.answer(ctx, answering{
-		server: s, conf: conf, log: log, url: url, listeners: listeners, handler: watch.HTTP(handler), metrics: watch.Metrics(),
+		server: s, edge: edge, conf: conf, log: log, link: link, listeners: listeners, handler: watch.HTTP(edge), metrics: watch.Metrics(),
 	})
 }
 
@@ -127,9 +128,10 @@ func (g *globals) serverLog(c config.Log) *slog.Logger {
 // answering is a server that is ready to be asked.
 type answering struct {
 	server    *app.Server
+	edge      *app.Edge
 	conf      *config.Loaded
 	log       *slog.Logger
-	url       string
+	link      bool // print a link even when somebody has a token
 	listeners []net.Listener
 	handler   http.Handler
 	metrics   http.Handler
@@ -189,13 +191,13 @@ func metricsServer(ctx context.Context, o answering) (*http.Server, net.Listener
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}, ls[0], nil
 }
 
-// welcome prints how to get in, until somebody has a token.
+// welcome prints how to get in, as long as nobody can manage the server.
 func (g *globals) welcome(ctx context.Context, o answering) error {
-	link, err := o.server.FirstLink(ctx, o.url)
-	if err != nil || link == "" {
+	managed, err := o.edge.Managed(ctx)
+	if err != nil || managed && !o.link {
 		return err
 	}
-	g.info("nobody has a token yet; open this link once, within ten minutes, to manage the server:\n  %s", link)
+	g.info("to manage the server, open this link once, within ten minutes (or: longshore login LINK):\n  %s", o.edge.LoginLink())
 	return nil
 }
 

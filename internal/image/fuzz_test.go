@@ -110,6 +110,22 @@ func FuzzDockerfile(f *testing.F) {
 	})
 }
 
+// FuzzIgnore feeds .dockerignore files: a pattern excludes something, or is refused.
+func FuzzIgnore(f *testing.F) {
+	for _, text := range []string{"# all\n*\n!a\n", "**/*.[a-z\n", "!..\n/a/../b\n", "\\\n\ufeff*\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, check := outsideOf(t)
+		defer check()
+		ctxDir := t.TempDir()
+		os.WriteFile(filepath.Join(ctxDir, "a"), []byte("a"), 0o600)
+		os.WriteFile(filepath.Join(ctxDir, ".dockerignore"), []byte(text), 0o600)
+		_, err := s.Build(context.Background(), image.BuildOptions{Context: ctxDir, DockerfileContent: []byte("FROM scratch\nCOPY . /\n"), Runner: runnerFunc(func() {})})
+		_ = err // any error will do, a panic will not
+	})
+}
+
 // FuzzReference wants what is accepted to be its own normal form.
 func FuzzReference(f *testing.F) {
 	for _, r := range []string{"a", "a:b", "localhost:5000/a@sha256:" + strings.Repeat("0", 64), "registry.hub.docker.com/a/b", "a/b/c:d", "[::1]:80/x"} {

@@ -172,7 +172,7 @@ var Rules = []Rule{
 	{
 		Packages: "internal/cli/...",
 		May: []string{
-			"internal/app", "internal/api/client", "internal/config", "internal/cli/...",
+			"internal/app", "internal/api/client", "internal/api/v1", "internal/config", "internal/cli/...",
 			"internal/task", "internal/contract", "internal/engine", "internal/dispatch", "internal/image",
 		},
 		Outside: AnyLibrary,

@@ -36,6 +36,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"zipfiles":  zipfiles,
 	"kubo":      kubo,
 	"registry":  startRegistry,
+	"server":    server,
+	"fill":      fill,
+	"until":     until,
 }
 
 // exits CODE COMMAND…: runs a command and checks its exit code; stdout and stderr are kept for the next lines.

@@ -40,6 +40,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("EXAMPLES", filepath.Join(repo, "examples"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
+			env.Values[serverKey{}] = &served{}
 			return nil
 		},
 		Cmds: commands,

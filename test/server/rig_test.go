@@ -17,7 +17,6 @@ import (
 
 	"longshore/internal/app"
 	"longshore/internal/cli"
-	"longshore/internal/dispatch"
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/engine"
 	"longshore/internal/image"
@@ -304,5 +303,3 @@ func logText(t testing.TB, r io.Reader) string {
 		b.Write(f.Data)
 	}
 }
-
-var _ = dispatch.ResultFile

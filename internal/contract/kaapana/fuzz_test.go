@@ -165,3 +165,15 @@ func FuzzLegacyConf(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDockerfile holds that no Dockerfile beside the document makes Load fail in another way than by findings.
+func FuzzDockerfile(f *testing.F) {
+	f.Add("FROM local-only/base:latest AS a\nLABEL IMAGE=\"my tools\"\nLABEL VERSION='1'\nCOPY files/*.json /\nENTRYPOINT [\"a\"]\n")
+	f.Add("FROM scratch\nCOPY [ . /\nADD --from=$x . .\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		tk, _ := load(t, folder(map[string]string{"processing-container.json": example, "Dockerfile": text}), "grow")
+		if tk == nil || tk.Image.Name == "" {
+			t.Errorf("%+v", tk)
+		}
+	})
+}

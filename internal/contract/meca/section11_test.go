@@ -18,12 +18,12 @@ import (
 // the two that cannot be replayed are told.
 func TestReferenceExamples(t *testing.T) {
 	for _, c := range []struct {
-		pkg, in, out, reply     string
-		inSize, outSize         int
-		inPrefix, outPrefix     string
-		cpu                     task.MilliCPU
-		memory                  task.Bytes
-		config, title, imageTag string
+		pkg, in, out, reply  string
+		inSize, outSize      int
+		inPrefix, outPrefix  string
+		cpu                  task.MilliCPU
+		memory               task.Bytes
+		config, title, image string
 	}{
 		{
 			"python-template", "{\"json\": \"example input for the task\"}\n\n", "{\"json\": \"example input for the task\"}\n", `{"json": "example input for the task"}`, 40, 39,
@@ -39,7 +39,7 @@ func TestReferenceExamples(t *testing.T) {
 		}
 		src := folder(t, with(map[string]string{"example_input.bin": c.in, "example_output.bin": c.out, "config.json": c.config, "name.txt": c.title}))
 		got, found := meca.New().Load(src, contract.Options{})
-		if len(found) > 0 || got.Resources.CPU != c.cpu || got.Resources.Memory != c.memory || got.Image.Name != c.imageTag {
+		if len(found) > 0 || got.Resources.CPU != c.cpu || got.Resources.Memory != c.memory || got.Image.Name != c.image {
 			t.Errorf("%s: %+v %v", c.pkg, got, found)
 		}
 		if v := meca.Compare([]byte(c.out), []byte(c.reply)); !v.Pass || v.Word != "match-trim" {

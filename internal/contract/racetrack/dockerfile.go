@@ -175,12 +175,22 @@ func (l *loader) copies(context tree, c contract.RecipeCopy, shown string, stage
 			add.Mend = "write a path below the build context"
 		}
 		if l.inContext(context.fs, src) {
+			l.leftOut(src, word, shown, at)
 			continue
 		}
 		add := l.found(ruleCopy, shown, at, "Dockerfile line %d: %s %s: not in the build context", c.Line, word, show(src))
 		add.Why = "a job is built from its repository: files that are not in it do not exist there"
 		add.Mend = "add the file, or mend the path"
 	}
+}
+
+// leftOut warns of a source that Racetrack's client does not pack when a folder is deployed as it is (reference 2.11).
+func (l *loader) leftOut(src, word, shown string, at contract.At) {
+	if l.git || path.Ext(src) != ".zip" {
+		return
+	}
+	add := l.found(ruleLeftOut, shown, at, "Dockerfile line %d: %s %s: Racetrack's client leaves every .zip file of a local folder out", at.Line, word, show(src))
+	add.Mend = "deploy from the git repository, or pack it otherwise"
 }
 
 // contextPath is a source's path in the build context, whose root is also "/" and cannot be left.

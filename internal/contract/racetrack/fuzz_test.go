@@ -39,3 +39,16 @@ func FuzzOverrides(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHook holds that a proxy_settings.py is taken for one that changes nothing, or told of, and never run.
+func FuzzHook(f *testing.F) {
+	f.Add("from typing import Dict\n\ndef rewrite_proxy_paths(content: bytes, headers: Dict[str, str], base_path: str) -> bytes:\n    return content  # as it is\n")
+	f.Add("def rewrite_proxy_paths(content, headers, base_path):\n\treturn content.replace(b'/', base_path)\n")
+	f.Fuzz(func(t *testing.T, hook string) {
+		tree := with(base + "jobtype_extra: {proxy_mode: rewrite}\n")
+		tree["proxy_settings.py"] = hook
+		if tk, found := racetrack.New().Load(contract.Source{Given: "pkg", FS: memory(tree), Dir: "/nowhere"}, contract.Options{}); tk == nil {
+			t.Errorf("no task: %v", found)
+		}
+	})
+}

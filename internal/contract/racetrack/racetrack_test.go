@@ -371,6 +371,9 @@ COPY $X /x
 			"e D7 Dockerfile:5 Dockerfile line 5: COPY ../other: not in the build context",
 			"w D8 Dockerfile:6 Dockerfile line 6: COPY ../main.py points out of the build context; it means main.py",
 		}, ""},
+		{"zip", files{"job.yaml": base, "model.zip": "PK", "Dockerfile": "FROM busybox\nCOPY model.zip /\n"}, []string{
+			"w D13 Dockerfile:2 Dockerfile line 2: COPY model.zip: Racetrack's client leaves every .zip file of a local folder out",
+		}, ""},
 		{"below", files{"job.yaml": dir("svc"), "svc/Dockerfile": "FROM busybox\nCOPY gone /\n"}, []string{"e D7 svc/Dockerfile:2 Dockerfile line 2: COPY gone: not in the build context"}, ""},
 		{"dockerfile job", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:1.0.0"), "Dockerfile": "FROM busybox\n"}, nil, ".:Dockerfile"},
 		{"template", files{"job.yaml": replaced("docker-proxy:latest", "dockerfile:latest"), "Dockerfile": "FROM busybox\n{% include 'x' %}\n"}, []string{

@@ -58,6 +58,7 @@ const (
 	ruleTemplate       = "RACETRACK-D10"
 	ruleUndefined      = "RACETRACK-D12"
 	ruleHook           = "RACETRACK-D11"
+	ruleLeftOut        = "RACETRACK-D13"
 	ruleRemote         = "RACETRACK-G1"
 	ruleLocalRemote    = "RACETRACK-G6"
 	ruleBranch         = "RACETRACK-G2"
@@ -130,6 +131,7 @@ func Rules() []Rule {
 		{ruleTemplate, e, "a Dockerfile that is a template can be filled in", ""},
 		{ruleUndefined, w, "what a template prints is set", ""},
 		{ruleHook, w, "the responses of the job need no program to rewrite them", ""},
+		{ruleLeftOut, w, "what COPY and ADD name is packed by Racetrack's client, which drops .zip files", ""},
 		{ruleRemote, e, "git.remote is an https address", ""},
 		{ruleLocalRemote, w, "git.remote is not on this machine, where Racetrack's servers cannot reach it", ""},
 		{ruleBranch, e, "git.branch is the name of a branch", ""},

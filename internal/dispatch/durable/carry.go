@@ -63,8 +63,8 @@ func (s *Service) attempt(ctx context.Context, c *carried, run store.Run, begun 
 	var end store.End
 	if err == nil {
 		end = s.settle(ctx, c, run, o)
-	} else {
-		end = s.failed(run, err)
+	} else if end = s.failed(run, err); end.State != task.Queued {
+		end.Files = s.remains(ctx, run)
 	}
 	if ctx.Err() != nil {
 		return
@@ -379,10 +379,25 @@ func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]
 			return nil, err
 		}
 	}
-	if o.Log != "" {
-		if err := take(o.Log, store.LogPath, ""); err != nil {
+	story, err := s.story(ctx, run, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, story...)
+	if len(files) == 0 {
+		return nil, nil
+	}
+	return files, s.cfg.Blobs.Sync(ctx)
+}
+
+// story keeps a run's log and its events.
+func (s *Service) story(ctx context.Context, run store.Run, log string) (files []store.File, err error) {
+	if log != "" {
+		i, err := s.cfg.Blobs.Take(ctx, log, "")
+		if err != nil {
 			return nil, err
 		}
+		files = append(files, store.File{Path: store.LogPath, Digest: i.Digest, Size: i.Size})
 	}
 	events, _ := s.hub.told(run.ID)
 	if data := history(events); data != nil {
@@ -392,10 +407,24 @@ func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]
 		}
 		files = append(files, store.File{Path: store.EventsPath, Digest: i.Digest, Size: i.Size})
 	}
-	if len(files) == 0 {
-		return nil, nil
+	return files, nil
+}
+
+// remains keeps what tells of an attempt that has no result, as far as it can be kept.
+func (s *Service) remains(ctx context.Context, run store.Run) []store.File {
+	log := filepath.Join(s.cfg.Worker.Folder(worker.Name(run.ID, run.Attempt)), "log")
+	if _, err := os.Stat(log); err != nil {
+		log = "" // its container never wrote anything
 	}
-	return files, s.cfg.Blobs.Sync(ctx)
+	files, err := s.story(ctx, run, log)
+	if err == nil {
+		err = s.cfg.Blobs.Sync(ctx)
+	}
+	if err != nil {
+		s.trouble("keeping the log of a failed run failed", err, "run", run.ID)
+		return nil
+	}
+	return files
 }
 
 func emptyDir(path string) (bool, error) {

@@ -55,6 +55,16 @@ func Outputs(run store.Run) []store.File {
 	return list
 }
 
+// keepYoung sees that a blob is there and is not collected before a reference to it is on record. What is young enough is left
+// alone: marking costs a write.
+func (s *Service) keepYoung(ctx context.Context, digest string) error {
+	i, err := s.cfg.Blobs.Stat(ctx, digest)
+	if err != nil || s.now().Sub(i.WrittenAt) < grace/2 {
+		return err
+	}
+	return s.cfg.Blobs.Touch(ctx, digest)
+}
+
 // Upload keeps an account's file for the runs that are about to be submitted. limit bounds its size in bytes; zero means none.
 func (s *Service) Upload(ctx context.Context, account string, r io.Reader, limit int64) (blob.Info, error) {
 	i, err := s.cfg.Blobs.Put(ctx, r, limit)

@@ -94,7 +94,7 @@ func (s *Service) schedule(ctx context.Context) {
 			s.mu.Unlock()
 		case <-s.wake:
 		}
-		for s.claim(ctx) {
+		for ctx.Err() == nil && s.claim(ctx) {
 		}
 	}
 }

@@ -194,6 +194,10 @@ func (s *Service) Submit(ctx context.Context, account string, sub Submission) (r
 	if err != nil {
 		return run, false, err
 	}
+	if v.Hidden {
+		return run, false, (&task.Error{Code: task.CodeMissing, Message: fmt.Sprintf("version %s of task %s was hidden: it runs no more", v.Version, v.Name)}).
+			WithHint("name the task without its ID to run its latest version, or import it again")
+	}
 	t, err := s.variant(ctx, v, sub.Variant)
 	if err != nil {
 		return run, false, err
@@ -229,11 +233,17 @@ func (s *Service) bind(ctx context.Context, t *task.Task, sub *Submission) error
 		if f.Entries != nil {
 			local[name] = filepath.Join(s.cfg.Dir, "empty") // a folder; what is in it is checked when it is there
 			for _, e := range f.Entries {
-				if _, err := s.cfg.Blobs.Stat(ctx, e.Digest); e.Mode == "" && err != nil {
+				if e.Mode == "dir" {
+					continue
+				}
+				if err := s.keepYoung(ctx, e.Digest); err != nil {
 					return uploadError(name+"/"+e.Path, e.Digest, err)
 				}
 			}
 			continue
+		}
+		if err := s.keepYoung(ctx, f.Digest); err != nil {
+			return uploadError(name, f.Digest, err)
 		}
 		path, release, err := s.cfg.Blobs.Local(ctx, f.Digest)
 		if err != nil {
@@ -327,6 +337,16 @@ func (s *Service) fromCache(ctx context.Context, run store.Run) (store.Run, erro
 	if err != nil {
 		return run, err
 	}
+	for _, f := range hit.Files {
+		if f.Digest == "" {
+			continue
+		}
+		if err := s.keepYoung(ctx, f.Digest); errors.Is(err, blob.ErrNotFound) {
+			return run, store.ErrNotFound // its files are being pruned
+		} else if err != nil {
+			return run, err
+		}
+	}
 	run.State, run.Result, run.Files, run.CachedFrom = hit.State, hit.Result, hit.Files, hit.ID
 	run.StartedAt, run.EndedAt = run.CreatedAt, run.CreatedAt
 	return run, nil
@@ -358,7 +378,7 @@ func (s *Service) add(ctx context.Context, run store.Run) (store.Run, bool, erro
 		s.tell(got, store.End{ID: got.ID, State: got.State, EndedAt: got.EndedAt, CachedFrom: got.CachedFrom})
 	}
 	if again && !sameRequest(got.Request, run.Request) {
-		return got, true, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("the idempotency key %q was used for another request (run %s)", run.Key, got.ID)}).WithHint("use a new key for a new request")
+		return got, true, (&task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("the idempotency key %q was used for another request (run %s)", run.Key, got.ID)}).WithHint("use a new key for a new request")
 	}
 	return got, again, nil
 }

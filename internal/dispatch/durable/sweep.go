@@ -7,17 +7,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // halfMade is the start of the names of packages that are being unpacked.
 const halfMade = ".tmp-"
 
-// sweeps removes what died before this server started, and then what its workers leave when they die.
+// settled is when what was being made while its worker died can be told from what is being made now.
+const settled = 2 * time.Minute
+
+// sweeps removes what died before this server started, and then what its workers leave when they die, each time twice: at once,
+// and when it has settled.
 func (s *Service) sweeps(ctx context.Context) {
-	for {
+	for twice := true; ; {
 		s.trouble("removing what dead workers left failed", s.sweep(ctx))
+		var later <-chan time.Time
+		if twice {
+			later = time.After(settled)
+		}
 		select {
 		case <-s.left:
+			twice = true
+		case <-later:
+			twice = false
 		case <-ctx.Done():
 			return
 		}

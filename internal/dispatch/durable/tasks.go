@@ -13,9 +13,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"longshore/internal/blob"
 	"longshore/internal/dispatch"
@@ -53,6 +56,8 @@ type Imported struct {
 	// Version is what was kept; of a dry run, and of a package that cannot be used, what would have been, without an ID.
 	Version  store.Version
 	Evidence string
+	// Again tells that the very same package had been imported under this name and version: Version is the earlier import.
+	Again bool
 }
 
 // Import loads a package and keeps it. A package that cannot be used is a *task.Error with code CodePackage and all findings;
@@ -97,7 +102,7 @@ func (s *Service) importGit(ctx context.Context, v store.Version, in Import) (ou
 			return perr
 		}
 		v.Form, v.Package, v.Origin = formFolder, i.Digest, in.Git+" @ "+commit
-		out, err = s.importFolder(ctx, v, in)
+		out, err = s.importPlaced(ctx, v, in)
 		return nil
 	})
 	return out, cmp.Or(ferr, err)
@@ -109,23 +114,38 @@ func (s *Service) importUpload(ctx context.Context, v store.Version, in Import) 
 	if err != nil {
 		return Imported{}, err
 	}
-	if kind == "zip" || kind == "" {
+	if err := s.keepYoung(ctx, v.Package); err != nil {
+		return Imported{}, err
+	}
+	v.Form = formFolder
+	switch kind {
+	case "":
 		v.Form = formFile
-		place, err := s.packagePath(ctx, v)
+	case "zip":
+		bundle, err := s.isBundle(ctx, v.Package, in.Contract)
 		if err != nil {
 			return Imported{}, err
 		}
-		o, err := s.cfg.Packages.Open(ctx, place, in.Contract, "")
-		if kind == "" || err == nil && o.Task != nil && o.Task.Image.Kind == task.ImageArchive {
-			return s.take(ctx, v, in, o, err)
+		if bundle {
+			v.Form = formFile
 		}
-		// A folder that was zipped: its image is built from it, so it has to lie on a disk.
+		// Else it is a folder that was zipped: its image is built from it, so it has to lie on a disk.
 	}
-	v.Form = formFolder
-	return s.importFolder(ctx, v, in)
+	return s.importPlaced(ctx, v, in)
 }
 
-func (s *Service) importFolder(ctx context.Context, v store.Version, in Import) (Imported, error) {
+// isBundle tells whether a zip archive has its image in it.
+func (s *Service) isBundle(ctx context.Context, digest, contractName string) (bool, error) {
+	path, release, err := s.cfg.Blobs.Local(ctx, digest)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	o, err := s.cfg.Packages.Open(ctx, path, contractName, "")
+	return err == nil && o.Task != nil && o.Task.Image.Kind == task.ImageArchive, ctx.Err()
+}
+
+func (s *Service) importPlaced(ctx context.Context, v store.Version, in Import) (Imported, error) {
 	place, err := s.packagePath(ctx, v)
 	if err != nil {
 		return Imported{}, err
@@ -148,14 +168,21 @@ func (s *Service) take(ctx context.Context, v store.Version, in Import, o Opened
 		v.Task = *o.Task
 		v.Contract = o.Task.Contract
 		v.Name = cmp.Or(in.Name, slug(o.Task.Name))
-		v.Version = cmp.Or(in.Version, o.Task.Version, strings.TrimPrefix(v.Package, "sha256:")[:12])
+		v.Version = cmp.Or(in.Version, word(o.Task.Version, "+-"), strings.TrimPrefix(v.Package, "sha256:")[:12])
 	}
 	out := Imported{Version: v, Evidence: o.Evidence}
 	if o.Task == nil || task.HasErrors(o.Findings) {
 		return out, (&task.Error{Code: task.CodePackage, Message: "the package cannot be used: " + firstError(o.Findings), Findings: o.Findings}).WithHint("mend the package; `longshore validate` on it lists the same findings")
 	}
-	if v.Name == "" {
-		return out, usage("the task has no name that can be called").WithHint("give it one with name")
+	if err := checkName(v); err != nil {
+		return out, err
+	}
+	again, err := s.imported(ctx, v)
+	if err != nil {
+		return out, err
+	}
+	if again != nil {
+		return Imported{Version: *again, Evidence: o.Evidence, Again: true}, nil
 	}
 	if in.DryRun {
 		return out, nil
@@ -179,11 +206,17 @@ func firstError(findings []task.Finding) string {
 }
 
 // slug makes a word of a task's name that can stand in a path and before a colon.
-func slug(name string) string {
+func slug(name string) string { return word(strings.ToLower(name), "") }
+
+// maxWord bounds names and versions, in bytes.
+const maxWord = 128
+
+// word keeps letters, digits, "." and "_", and what else is allowed, of a text; a "-" stands for anything else in between.
+func word(text, allowed string) string {
 	var b strings.Builder
 	dash := false
-	for _, r := range strings.ToLower(name) {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
+	for _, r := range text {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || strings.ContainsRune(allowed, r) {
 			if dash && b.Len() > 0 {
 				b.WriteByte('-')
 			}
@@ -193,7 +226,53 @@ func slug(name string) string {
 		}
 		dash = true
 	}
-	return strings.Trim(b.String(), ".")
+	s := strings.Trim(b.String(), ".")
+	return s[:min(len(s), maxWord)]
+}
+
+// versionID is what the IDs of versions look like.
+var versionID = regexp.MustCompile(`^t[0-9a-f]{19}$`)
+
+// checkName sees that a version can be called by its name.
+func checkName(v store.Version) error {
+	switch {
+	case v.Name == "":
+		return usage("the task has no name that can be called").WithHint("give it one with name")
+	case v.Name != slug(v.Name):
+		return usage("the name %q cannot be called", shortened(v.Name)).WithHint("use up to %d lower-case letters, digits and ._-, such as %q", maxWord, cmp.Or(slug(v.Name), "my-task"))
+	case versionID.MatchString(v.Name):
+		return usage("the name %q looks like a version's ID", v.Name).WithHint("give it another one with name")
+	case v.Version == "" || v.Version != word(v.Version, "+-"):
+		return usage("the version %q cannot be called", shortened(v.Version)).WithHint("use up to %d letters, digits and ._+-", maxWord)
+	}
+	return nil
+}
+
+// imported answers the earlier import of the same package under the same name and version, nil when there is none. A name that is
+// another contract's is refused: who runs a task by its name would suddenly run another kind of task.
+func (s *Service) imported(ctx context.Context, v store.Version) (*store.Version, error) {
+	latest, err := s.cfg.Store.Version(ctx, v.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.dbError(err)
+	}
+	if latest.Contract != v.Contract {
+		return nil, usage("the name %s is taken by a task of the contract %s, and this one is of %s", v.Name, latest.Contract, v.Contract).
+			WithHint("give this one another name with name, or hide the other one first")
+	}
+	same, err := s.cfg.Store.Version(ctx, v.Name+":"+v.Version)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.dbError(err)
+	}
+	if same.Package == v.Package && same.Form == v.Form && same.Document == v.Document && same.Contract == v.Contract {
+		return &same, nil
+	}
+	return nil, nil
 }
 
 // Version finds an imported package by ID, name, or name:version.
@@ -208,7 +287,8 @@ func (s *Service) Version(ctx context.Context, ref string) (store.Version, error
 	return v, nil
 }
 
-// taskCache keeps loaded variants.
+// taskCache keeps loaded variants. Its lock is that of the folder for packages, too: one is marked as used or tidied away, never
+// both at once.
 type taskCache struct {
 	mu    sync.Mutex
 	tasks map[string]*task.Task
@@ -291,26 +371,25 @@ func (s *Service) kindOf(ctx context.Context, digest string) (string, error) {
 // packagePath puts a package on this machine, once, and answers where.
 func (s *Service) packagePath(ctx context.Context, v store.Version) (string, error) {
 	if v.Form == formImage {
-		return "image:" + v.Origin, nil
+		return s.imagePath(ctx, v)
 	}
-	key := strings.TrimPrefix(v.Package, "sha256:")
-	if v.Form == formFile { // the same document may have been handed over under another name, which may count
-		name := sha256.Sum256([]byte(fileName(v.Origin)))
-		key += "-" + hex.EncodeToString(name[:4])
-	}
-	dir := filepath.Join(s.cfg.Dir, "packages", key+"."+v.Form)
+	// What it was called may tell what it is, and unnamed packages are called after it: the same content under another name is
+	// another package.
+	called := packageName(v)
+	sum := sha256.Sum256([]byte(called))
+	dir := filepath.Join(s.cfg.Dir, "packages", strings.TrimPrefix(v.Package, "sha256:")+"."+v.Form+"."+hex.EncodeToString(sum[:4]))
 	place := func() string {
 		if v.Form == formFile {
-			return filepath.Join(dir, fileName(v.Origin))
+			return filepath.Join(dir, called)
 		}
-		return filepath.Join(within(dir), filepath.FromSlash(path.Clean("/" + v.Document)[1:]))
+		return filepath.Join(within(filepath.Join(dir, called)), filepath.FromSlash(path.Clean("/" + v.Document)[1:]))
 	}
-	if _, err := os.Stat(dir); err == nil {
+	if s.placed(dir) {
 		return place(), nil
 	}
 	from, release, err := s.cfg.Blobs.Local(ctx, v.Package)
 	if errors.Is(err, blob.ErrNotFound) {
-		return "", task.Errorf(task.ReasonImage, "the package of task %s is not kept any more", v.Name).WithHint("import it again")
+		return "", task.Errorf(task.ReasonImage, "the package of task %s is not kept any more", cmp.Or(v.Name, v.Origin)).WithHint("import it again")
 	}
 	if err != nil {
 		return "", err
@@ -321,15 +400,7 @@ func (s *Service) packagePath(ctx context.Context, v store.Version) (string, err
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
-	if v.Form == formFile {
-		to := filepath.Join(tmp, fileName(v.Origin))
-		if err = os.Link(from, to); err != nil {
-			err = copyFile(from, to)
-		}
-	} else {
-		err = unpack(ctx, from, tmp)
-	}
-	if err != nil {
+	if err := placeIn(ctx, v.Form, from, filepath.Join(tmp, called)); err != nil {
 		return "", err
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
@@ -341,6 +412,75 @@ func (s *Service) packagePath(ctx context.Context, v store.Version) (string, err
 		}
 	}
 	return place(), nil
+}
+
+// placeIn puts a package's content to a path that does not exist.
+func placeIn(ctx context.Context, form, from, to string) error {
+	if form == formFile {
+		if os.Link(from, to) == nil {
+			return nil
+		}
+		return copyFile(from, to)
+	}
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	if err := unpack(ctx, from, to); err != nil {
+		return err
+	}
+	return syncFolder(to) // once its name is there, nobody looks whether all of it is
+}
+
+// imagePath answers where an image is, if it is still the one that was imported: a version never changes.
+func (s *Service) imagePath(ctx context.Context, v store.Version) (string, error) {
+	digest, err := s.cfg.Packages.ImageDigest(ctx, v.Origin)
+	if err != nil {
+		return "", err
+	}
+	if digest != v.Package {
+		return "", task.Errorf(task.ReasonImage, "the image %s is another one (%s) than when task %s was imported (%s)", v.Origin, digest, v.Name, v.Package).
+			WithHint("import it again, or give the earlier image its name back")
+	}
+	return "image:" + v.Origin, nil
+}
+
+// placed tells whether a package is there, and marks it as used, so that it is not tidied away now (see forgetPackages).
+func (s *Service) placed(dir string) bool {
+	s.tasks.mu.Lock()
+	defer s.tasks.mu.Unlock()
+	now := time.Now()
+	return os.Chtimes(dir, now, now) == nil
+}
+
+// syncFolder makes everything durable that was written to a folder's file system.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+// packageName is what a package's file or folder is called: as what it was handed over as, without the ending of an archive.
+func packageName(v store.Version) string {
+	if v.Form == formFile {
+		return fileName(v.Origin)
+	}
+	origin := v.Origin
+	if git, ok := strings.CutPrefix(origin, "git+"); ok {
+		git, _, _ = strings.Cut(git, " @ ")
+		repo, place, _ := strings.Cut(git, "#")
+		_, dir, _ := strings.Cut(place, ":")
+		origin = strings.TrimSuffix(cmp.Or(strings.Trim(dir, "/"), strings.Trim(repo, "/")), ".git")
+	}
+	name := fileName(origin)
+	for _, ending := range []string{".zip", ".gz", ".zst", ".tgz", ".tar"} {
+		if short := name[:max(0, len(name)-len(ending))]; short != "" && strings.EqualFold(name[len(short):], ending) {
+			name = short
+		}
+	}
+	return fileName(name)
 }
 
 // fileName is a safe form of what an upload was called.

@@ -29,6 +29,8 @@ const (
 	freeUnpacked = 1 << 30
 	maxRatio     = 100
 	maxEntries   = 200_000
+	maxName      = 4096 // bytes
+	maxDepth     = 128  // folders within each other
 )
 
 // unpack unpacks an archive (zip, tar, tar.gz, tar.zst) of a folder into an empty folder. Nothing comes to lie outside of it, and
@@ -49,7 +51,7 @@ func unpack(ctx context.Context, archive, dir string) error {
 	if err != nil {
 		return err
 	}
-	u := &unpacker{ctx: ctx, root: root, limit: min(maxUnpacked, freeUnpacked+maxRatio*min(st.Size(), maxUnpacked))}
+	u := &unpacker{ctx: ctx, root: root, folders: map[string]bool{}, limit: min(maxUnpacked, freeUnpacked+maxRatio*min(st.Size(), maxUnpacked))}
 	if err := u.all(f, st.Size()); err != nil {
 		return err
 	}
@@ -111,9 +113,10 @@ type unpacker struct {
 	root  *os.Root
 	limit int64 // bytes
 	bytes int64
-	// entries counts them; links are the names of the symbolic links.
+	// entries counts them and the folders around them; links are the names of the symbolic links.
 	entries int
 	links   []string
+	folders map[string]bool // that are there
 }
 
 // name checks an entry's name and makes its folder.
@@ -121,8 +124,11 @@ func (u *unpacker) name(given string) (string, error) {
 	if err := u.ctx.Err(); err != nil {
 		return "", err
 	}
-	if u.entries++; u.entries > maxEntries {
-		return "", task.Errorf(task.CodePackage, "the archive has more than %d entries", maxEntries)
+	if err := u.count(); err != nil {
+		return "", err
+	}
+	if len(given) > maxName || strings.Count(given, "/") > maxDepth {
+		return "", u.unusable(given, syscall.ENAMETOOLONG)
 	}
 	name := path.Clean(strings.TrimPrefix(strings.ReplaceAll(given, `\`, "/"), "./"))
 	if !filepath.IsLocal(name) || strings.ContainsRune(name, 0) {
@@ -132,6 +138,14 @@ func (u *unpacker) name(given string) (string, error) {
 		return "", err
 	}
 	return name, nil
+}
+
+// count bounds how much there is.
+func (u *unpacker) count() error {
+	if u.entries++; u.entries > maxEntries {
+		return task.Errorf(task.CodePackage, "the archive has more than %d entries", maxEntries)
+	}
+	return nil
 }
 
 // shortened is a name that may be very long.
@@ -150,8 +164,15 @@ func (u *unpacker) folder(name string) error {
 			continue
 		}
 		part := name[:i]
+		if u.folders[part] {
+			continue
+		}
+		u.folders[part] = true
 		err := u.root.Mkdir(part, 0o755)
 		if err == nil {
+			if err := u.count(); err != nil {
+				return err
+			}
 			continue
 		}
 		if st, serr := u.root.Lstat(part); !errors.Is(err, fs.ErrExist) || serr != nil {

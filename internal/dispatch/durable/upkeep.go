@@ -67,23 +67,25 @@ func (s *Service) Prune(ctx context.Context, r Retention) (Pruned, error) {
 	return p, s.makeRoom(ctx, r.Disk, &p)
 }
 
-// makeRoom removes the files of the oldest runs until the blobs take less than limit.
+// makeRoom removes the files of the runs that ended first until the blobs take less than limit. Storage that does not know what
+// its blobs take has no limit.
 func (s *Service) makeRoom(ctx context.Context, limit task.Bytes, p *Pruned) error {
 	for limit > 0 {
 		used, _, err := s.cfg.Blobs.Used(ctx)
 		if err != nil || used <= int64(limit) {
 			return err
 		}
-		oldest, _, err := s.cfg.Store.List(ctx, store.RunFilter{States: []task.State{task.Succeeded, task.Failed, task.Cancelled}, Oldest: true, Kept: true, Limit: pruneBatch / 10})
+		kept, err := s.keptRuns(ctx)
 		if err != nil {
-			return s.dbError(err)
+			return err
 		}
-		if len(oldest) == 0 {
+		if kept == 0 {
 			s.cfg.Log.Warn("the blobs take more than their limit, and no ended run is left whose files could be removed", "bytes", used, "limit", int64(limit))
 			return nil
 		}
-		last := oldest[len(oldest)-1].EndedAt
-		n, err := s.cfg.Store.Prune(ctx, last.Add(time.Microsecond), pruneBatch, false)
+		// As many as should be enough, if all were of the same size.
+		enough := 1 + (used-int64(limit))*kept/used
+		n, err := s.cfg.Store.Prune(ctx, s.now(), int(min(enough, pruneBatch)), false)
 		p.Runs += n
 		if err != nil {
 			return s.dbError(err)
@@ -97,6 +99,18 @@ func (s *Service) makeRoom(ctx context.Context, limit task.Bytes, p *Pruned) err
 		}
 	}
 	return nil
+}
+
+// keptRuns counts ended runs whose files are kept.
+func (s *Service) keptRuns(ctx context.Context) (n int64, err error) {
+	counts, err := s.cfg.Store.Count(ctx, store.RunFilter{States: []task.State{task.Succeeded, task.Failed, task.Cancelled}, Kept: true})
+	if err != nil {
+		return 0, s.dbError(err)
+	}
+	for _, c := range counts {
+		n += c
+	}
+	return n, nil
 }
 
 // collect removes blobs that nothing refers to.
@@ -150,29 +164,46 @@ func (s *Service) forgetPackages(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), halfMade) {
+		if strings.HasPrefix(e.Name(), halfMade) || !s.isStale(filepath.Join(dir, e.Name())) {
 			continue
 		}
-		digest := "sha256:" + trimForm(e.Name())
-		info, err := e.Info()
-		if err != nil || s.now().Sub(info.ModTime()) < uploadLife {
-			continue
-		}
-		unused, err := s.cfg.Store.Unreferenced(ctx, []string{digest}, s.now())
+		unused, err := s.cfg.Store.Unreferenced(ctx, []string{"sha256:" + trimForm(e.Name())}, s.now())
 		if err != nil {
 			return s.dbError(err)
 		}
-		if len(unused) == 1 {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+		if len(unused) == 0 {
+			continue
+		}
+		if err := s.forgetPackage(filepath.Join(dir, e.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func (s *Service) isStale(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && s.now().Sub(info.ModTime()) >= uploadLife
+}
+
+// forgetPackage removes an unpacked package unless somebody has come to use it. It goes in one step: what is left of it when this
+// process dies meanwhile is no package.
+func (s *Service) forgetPackage(dir string) error {
+	gone, err := os.MkdirTemp(filepath.Dir(dir), halfMade)
+	if err != nil {
+		return err
+	}
+	s.tasks.mu.Lock()
+	if s.isStale(dir) {
+		err = os.Rename(dir, filepath.Join(gone, "package"))
+	}
+	s.tasks.mu.Unlock()
+	return errors.Join(err, os.RemoveAll(gone))
+}
+
+// trimForm is the digest in the name of an unpacked package (see packagePath).
 func trimForm(name string) string {
-	digest, _, _ := strings.Cut(strings.TrimSuffix(name, filepath.Ext(name)), "-")
+	digest, _, _ := strings.Cut(name, ".")
 	return digest
 }
 

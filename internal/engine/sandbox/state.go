@@ -66,13 +66,21 @@ func procStat(pid int) (status byte, start uint64, err error) {
 	return f[0][0], start, err
 }
 
+// writeState makes the state appear whole: another process that sweeps may read it at any time.
 func writeState(dir string, s state) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, stateFile), b, 0o600)
+	name := filepath.Join(dir, stateFile)
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
+
+// errDamaged is the answer for a state that was cut short.
+var errDamaged = errors.New("sandbox: a container's state is damaged")
 
 // readState returns the state of a container's folder; a folder without one is fs.ErrNotExist.
 func readState(dir string) (state, error) {
@@ -89,7 +97,7 @@ func readState(dir string) (state, error) {
 		}
 	}
 	if err != nil {
-		return s, fmt.Errorf("sandbox: %s is damaged: %w", filepath.Join(dir, stateFile), err)
+		return s, fmt.Errorf("%w: %s: %w", errDamaged, filepath.Join(dir, stateFile), err)
 	}
 	return s, nil
 }

@@ -102,7 +102,7 @@ func (e *Engine) orphans() ([]orphan, error) {
 		known[d.Name()] = true
 		dir := filepath.Join(e.dir, d.Name())
 		s, err := readState(dir)
-		if missing(err) {
+		if missing(err) || errors.Is(err, errDamaged) { // its owner may be writing it, or died while it did
 			if info, err := d.Info(); err == nil && time.Since(info.ModTime()) > youngFolder {
 				list = append(list, orphan{dir: dir, state: state{ID: d.Name()}})
 			}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -124,5 +125,32 @@ func TestState(t *testing.T) {
 	}
 	if (process{PID: os.Getpid(), Start: 1}).alive() {
 		t.Error("another start time is another process")
+	}
+}
+
+// Another process may read a state at any moment: it sees all of it, or none.
+func TestStateAppearsWhole(t *testing.T) {
+	dir := t.TempDir()
+	want := state{ID: "x", Owner: self()}
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for range 500 {
+			err = errors.Join(err, writeState(dir, want))
+		}
+		done <- err
+	}()
+	for {
+		if _, err := readState(dir); err != nil && !missing(err) {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
 	}
 }

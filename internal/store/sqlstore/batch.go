@@ -83,9 +83,18 @@ func validArgs(args []any) error {
 	return nil
 }
 
-// tallyKey is what ended runs are counted by; hours are since 1970.
+// The spans of time that ended runs are summed up by: all time, the hour or day of creation, the hour or day of the end.
+const (
+	spanAll = iota
+	spanCreatedHour
+	spanCreatedDay
+	spanEndedHour
+	spanEndedDay
+)
+
+// tallyKey is what ended runs are summed up by.
 type tallyKey struct {
-	ended, created               int64
+	span, at                     int64
 	account, task, state, reason string
 }
 
@@ -97,11 +106,23 @@ type tally struct {
 	wall, peak          int64
 }
 
-const hour = 3_600_000_000 // in microseconds
+// In microseconds.
+const (
+	hour = 3_600_000_000
+	day  = 24 * hour
+)
 
 // count adds to the sums that the transaction writes at its end: last, so that two transactions wait for each other as shortly as
 // can be, and once for each sum, however many runs ended.
-func (b *batch) count(k tallyKey, t tally) {
+func (b *batch) count(e *ended, t tally) {
+	for span, at := range [...]int64{
+		spanAll: 0, spanCreatedHour: floor(e.created, hour), spanCreatedDay: floor(e.created, day), spanEndedHour: floor(e.ended, hour), spanEndedDay: floor(e.ended, day),
+	} {
+		b.sum(tallyKey{span: int64(span), at: at, account: e.account, task: e.task, state: e.state, reason: e.reason}, t)
+	}
+}
+
+func (b *batch) sum(k tallyKey, t tally) {
 	if b.tallies == nil {
 		b.tallies = map[tallyKey]tally{}
 	}
@@ -116,9 +137,9 @@ func (b *batch) count(k tallyKey, t tally) {
 	b.tallies[k] = sum
 }
 
-const addTally = `INSERT INTO tallies (ended_hour, created_hour, account, task, state, reason, task_name, contract, runs, present, kept, cpu_seconds, wall, peak_memory)
+const addTally = `INSERT INTO tallies (span, at, account, task, state, reason, task_name, contract, runs, present, kept, cpu_seconds, wall, peak_memory)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (ended_hour, created_hour, account, task, state, reason) DO UPDATE SET
+ON CONFLICT (span, at, account, task, state, reason) DO UPDATE SET
 	runs = tallies.runs + excluded.runs, present = tallies.present + excluded.present, kept = tallies.kept + excluded.kept,
 	cpu_seconds = tallies.cpu_seconds + excluded.cpu_seconds, wall = tallies.wall + excluded.wall,
 	peak_memory = CASE WHEN excluded.peak_memory > tallies.peak_memory THEN excluded.peak_memory ELSE tallies.peak_memory END`
@@ -130,13 +151,13 @@ func (b *batch) flush() []statement {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(x, y tallyKey) int {
-		return cmp.Or(cmp.Compare(x.ended, y.ended), cmp.Compare(x.created, y.created), cmp.Compare(x.account, y.account), cmp.Compare(x.task, y.task),
+		return cmp.Or(cmp.Compare(x.span, y.span), cmp.Compare(x.at, y.at), cmp.Compare(x.account, y.account), cmp.Compare(x.task, y.task),
 			cmp.Compare(x.state, y.state), cmp.Compare(x.reason, y.reason))
 	})
 	list := make([]statement, len(keys))
 	for i, k := range keys {
 		t := b.tallies[k]
-		list[i] = statement{text: addTally, args: []any{k.ended, k.created, k.account, k.task, k.state, k.reason, t.name, t.contract, t.runs, t.present, t.kept, t.cpu, t.wall, t.peak}}
+		list[i] = statement{text: addTally, args: []any{k.span, k.at, k.account, k.task, k.state, k.reason, t.name, t.contract, t.runs, t.present, t.kept, t.cpu, t.wall, t.peak}}
 	}
 	return list
 }
@@ -158,24 +179,20 @@ func (e *ended) scan(r scanner, more ...any) error {
 	return r.Scan(append([]any{&e.id, &e.account, &e.task, &e.name, &e.contract, &e.state, &e.reason, &e.created, &e.started, &e.ended, &e.cpu, &e.peak}, more...)...)
 }
 
-func (e *ended) key() tallyKey {
-	return tallyKey{ended: floorHour(e.ended), created: floorHour(e.created), account: e.account, task: e.task, state: e.state, reason: e.reason}
-}
-
 // add counts a run that has just ended.
 func (e *ended) add(b *batch) {
 	t := tally{name: e.name, contract: e.contract, runs: 1, present: 1, kept: 1, cpu: e.cpu, peak: e.peak}
 	if e.started > 0 {
 		t.wall = max(0, e.ended-e.started)
 	}
-	b.count(e.key(), t)
+	b.count(e, t)
 }
 
-// floorHour is the hour of a time in microseconds.
-func floorHour(micros int64) int64 {
-	h := micros / hour
-	if micros%hour < 0 {
-		h--
+// floor is the number of the hour or day that a time in microseconds lies in.
+func floor(micros, unit int64) int64 {
+	n := micros / unit
+	if micros%unit < 0 {
+		n--
 	}
-	return h
+	return n
 }

@@ -198,12 +198,14 @@ func (c *counting) runs(from string, w *where) { c.add("COUNT(*)", from, w) }
 
 func (c *counting) summed(base *where, f store.RunFilter) {
 	c.runs("runs", (&where{}).and(live).all(base).created(f.Since, f.Until))
-	hours, edges := whole(f.Since, f.Until)
 	what := "SUM(present)"
 	if f.Kept {
 		what = "SUM(kept)"
 	}
-	c.add(what, "tallies", (&where{}).and("created_hour >= ? AND created_hour < ?", hours.from, hours.to).all(base))
+	sums, edges := tallied(f.Since, f.Until, spanCreatedHour, spanCreatedDay)
+	for _, w := range sums {
+		c.add(what, "tallies", w.all(base))
+	}
 	for _, e := range edges {
 		w := (&where{}).and(over).all(base).created(time.UnixMicro(e.from), time.UnixMicro(e.to))
 		if f.Kept {
@@ -232,14 +234,24 @@ func (d *DB) counts(ctx context.Context, c counting) (map[task.State]int64, erro
 // Usage implements store.Runs.
 func (d *DB) Usage(ctx context.Context, f store.UsageFilter) ([]store.Usage, error) {
 	base := (&where{}).equal("account", f.Account).equal("task_name", f.Name)
-	hours, edges := whole(f.Since, f.Until)
-	w := (&where{}).and("ended_hour >= ? AND ended_hour < ?", hours.from, hours.to).all(base)
-	parts := []string{"SELECT account, task_name, contract, state, runs, cpu_seconds, wall, peak_memory FROM tallies" + w.String()}
-	args := w.args
-	for _, e := range edges {
-		w := (&where{}).and(over).and("pruned IN (0, 1)").and("ended_at >= ? AND ended_at < ?", e.from, e.to).all(base)
-		parts = append(parts, "SELECT account, task_name, contract, state, 1, cpu_seconds, CASE WHEN started_at > 0 AND ended_at > started_at THEN ended_at - started_at ELSE 0 END, peak_memory FROM runs"+w.String())
+	var parts []string
+	var args []any
+	add := func(columns, from string, w *where) {
+		parts = append(parts, "SELECT account, task_name, contract, state, "+columns+" FROM "+from+w.all(base).String())
 		args = append(args, w.args...)
+	}
+	sums, edges := tallied(f.Since, f.Until, spanEndedHour, spanEndedDay)
+	for _, w := range sums {
+		add("runs, cpu_seconds, wall, peak_memory", "tallies", w)
+	}
+	for _, e := range edges {
+		for _, pruned := range []int{0, 1} { // as the index has them
+			add("1 AS runs, cpu_seconds, CASE WHEN started_at > 0 AND ended_at > started_at THEN ended_at - started_at ELSE 0 END AS wall, peak_memory", "runs",
+				(&where{}).and(over).and("pruned = ? AND ended_at >= ? AND ended_at < ?", pruned, e.from, e.to))
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
 	}
 	return all(ctx, d, scanUsage, `SELECT account, task_name, contract, CAST(SUM(runs) AS BIGINT),
 	CAST(SUM(CASE WHEN state = 'succeeded' THEN runs ELSE 0 END) AS BIGINT), CAST(SUM(CASE WHEN state = 'failed' THEN runs ELSE 0 END) AS BIGINT),

@@ -20,12 +20,19 @@ const clockSlack = time.Hour
 // those that are to be cancelled.
 const queued = "state = 'queued' AND (not_before <= ? OR not_before > ? OR cancel = 1)"
 
+// held and waits say of one run, found by its ID, that a server has it, and that it is queued. They are worded unlike the partial
+// indexes, as PostgreSQL would walk through those where the ID leads it right there.
+const (
+	held  = "length(owner) > 0"
+	waits = "length(owner) = 0 AND ended_at < 1"
+)
+
 // maxLook bounds how far down the queue a claim looks for something that fits.
 const maxLook = 2000
 
 const (
 	needsColumns = "id, cpu, memory, gpus, cancel, created_at"
-	claimRun     = "UPDATE runs SET state = 'preparing', attempt = attempt + 1, owner = ?, lease_until = ?, not_before = 0, started_at = ? WHERE id = ? AND state = 'queued' RETURNING " + large
+	claimRun     = "UPDATE runs SET state = 'preparing', attempt = attempt + 1, owner = ?, lease_until = ?, not_before = 0, started_at = ? WHERE id = ? AND " + waits + " RETURNING " + large
 )
 
 // claim is a claim under way.
@@ -236,7 +243,7 @@ func (d *DB) Progress(ctx context.Context, steps []store.Step) error {
 	list := make([]statement, len(steps))
 	for i, s := range steps {
 		list[i] = statement{
-			text: "UPDATE runs SET state = ?, started_at = COALESCE(?, started_at) WHERE id = ? AND attempt = ? AND owner <> ''",
+			text: "UPDATE runs SET state = ?, started_at = COALESCE(?, started_at) WHERE id = ? AND attempt = ? AND " + held,
 			args: []any{string(s.State), known(s.StartedAt), s.ID, s.Attempt},
 		}
 	}
@@ -244,7 +251,7 @@ func (d *DB) Progress(ctx context.Context, steps []store.Step) error {
 }
 
 const finishRun = "UPDATE runs SET state = ?, owner = '', lease_until = 0, not_before = ?, started_at = COALESCE(?, started_at), ended_at = ?, reason = ?, result = ?, files = ?, " +
-	"cpu_seconds = ?, peak_memory = ?, cached_from = ? WHERE id = ? AND attempt = ? AND owner <> '' RETURNING " + endedColumns
+	"cpu_seconds = ?, peak_memory = ?, cached_from = ? WHERE id = ? AND attempt = ? AND " + held + " RETURNING " + endedColumns
 
 // Finish implements store.Queue.
 func (d *DB) Finish(ctx context.Context, ends []store.End) ([]bool, error) {
@@ -302,7 +309,7 @@ func (d *DB) Expire(ctx context.Context, owner string, now time.Time) ([]store.R
 				}),
 			}}, func(*batch) (now []statement, _ round) {
 				for _, r := range expired {
-					now = append(now, statement{text: "UPDATE runs SET state = 'queued', owner = '', lease_until = 0, not_before = 0 WHERE id = ? AND attempt = ? AND owner <> ''", args: []any{r.ID, r.Attempt}})
+					now = append(now, statement{text: "UPDATE runs SET state = 'queued', owner = '', lease_until = 0, not_before = 0 WHERE id = ? AND attempt = ? AND " + held, args: []any{r.ID, r.Attempt}})
 				}
 				return now, nil
 			}
@@ -322,14 +329,14 @@ func (d *DB) RequestCancel(ctx context.Context, id, by string, now time.Time) (s
 		found = false
 		return []statement{
 				{
-					text: "UPDATE runs SET state = 'cancelled', cancel = 1, cancelled_by = ?, ended_at = ?, not_before = 0, reason = '' WHERE id = ? AND state = 'queued' RETURNING " + endedColumns,
+					text: "UPDATE runs SET state = 'cancelled', cancel = 1, cancelled_by = ?, ended_at = ?, not_before = 0, reason = '' WHERE id = ? AND " + waits + " RETURNING " + endedColumns,
 					args: []any{by, micros(now), id},
 					rows: each(func(r scanner) error {
 						end = &ended{}
 						return end.scan(r)
 					}),
 				},
-				{text: "UPDATE runs SET cancel = 1, cancelled_by = ? WHERE id = ? AND owner <> '' AND cancel = 0", args: []any{by, id}},
+				{text: "UPDATE runs SET cancel = 1, cancelled_by = ? WHERE id = ? AND " + held + " AND cancel = 0", args: []any{by, id}},
 				{text: "SELECT " + large + " FROM runs WHERE id = ?", args: []any{id}, rows: each(func(r scanner) (err error) {
 					found = true
 					run, err = scanLarge(r)

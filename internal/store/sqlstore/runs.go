@@ -231,6 +231,6 @@ func (p pruned) forget(b *batch, whole bool) []statement {
 	} else {
 		now = append(now, statement{text: "UPDATE runs SET pruned = 1, files = '', inputs = '' WHERE id = ?", args: []any{p.run.id}})
 	}
-	b.count(p.run.key(), change)
+	b.count(&p.run, change)
 	return now
 }

@@ -56,27 +56,52 @@ func (w *where) String() string {
 	return " WHERE " + strings.Join(w.parts, " AND ")
 }
 
-// span is a stretch of time in microseconds, from ≤ t < to.
-type span struct{ from, to int64 }
+// stretch is one of time, from ≤ t < to, in a unit that is said elsewhere.
+type stretch struct{ from, to int64 }
 
-// whole cuts a stretch of time, each end of which may be open (zero), into whole hours and what is left of it at its ends.
-func whole(since, until time.Time) (hours span, edges []span) {
-	hours = span{from: -1 << 40, to: 1 << 40}
-	from, to := micros(since), micros(until)
+// tallied are conditions on tallies, each served by their primary key, which together are a time that may be open (zero) at either
+// end; and what is left of it at its ends, in microseconds. hours and days are the spans to look at.
+func tallied(since, until time.Time, hours, days int64) (list []*where, edges []stretch) {
+	if since.IsZero() && until.IsZero() {
+		return []*where{(&where{}).and("span = ?", int64(spanAll))}, nil
+	}
+	const end = day << 24 // whole days, further than any time
+	all := stretch{-end, end}
 	if !since.IsZero() {
-		hours.from = floorHour(from + hour - 1)
+		all.from = micros(since)
 	}
 	if !until.IsZero() {
-		hours.to = floorHour(to)
+		all.to = micros(until)
 	}
-	if hours.from >= hours.to {
-		return span{}, []span{{from, to}}
+	inHours, edges := all.whole(hour)
+	inDays, rest := inHours.whole(day)
+	for _, r := range rest {
+		list = append(list, spanned(hours, stretch{r.from / hour, r.to / hour}))
 	}
-	if start := hours.from * hour; !since.IsZero() && from < start {
-		edges = append(edges, span{from, start})
+	if inDays.from < inDays.to {
+		list = append(list, spanned(days, stretch{floor(inDays.from, day), floor(inDays.to, day)}))
 	}
-	if end := hours.to * hour; !until.IsZero() && end < to {
-		edges = append(edges, span{end, to})
+	return list, edges
+}
+
+func spanned(span int64, s stretch) *where {
+	return (&where{}).and("span = ? AND at >= ? AND at < ?", span, s.from, s.to)
+}
+
+// whole cuts out what is whole units, and answers what is left before and after.
+func (s stretch) whole(unit int64) (inner stretch, rest []stretch) {
+	inner = stretch{floor(s.from+unit-1, unit) * unit, floor(s.to, unit) * unit}
+	if inner.from >= inner.to {
+		if s.from < s.to {
+			rest = []stretch{s}
+		}
+		return stretch{}, rest
 	}
-	return hours, edges
+	if s.from < inner.from {
+		rest = append(rest, stretch{s.from, inner.from})
+	}
+	if inner.to < s.to {
+		rest = append(rest, stretch{inner.to, s.to})
+	}
+	return inner, rest
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -67,29 +68,41 @@ func BenchmarkQueue(b *testing.B, s store.Store, callers int) {
 
 // BenchmarkOwned is the same for runs that are submitted as claimed, as a server with room does.
 func BenchmarkOwned(b *testing.B, s store.Store, callers int) {
-	ctx := b.Context()
+	b.ResetTimer()
+	if err := Drive(b.Context(), s, callers, b.N); err != nil {
+		b.Error(err)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+}
+
+// Drive has callers submit so many runs together, as claimed, and end each.
+func Drive(ctx context.Context, s store.Store, callers, runs int) error {
 	var next atomic.Int64
 	var all sync.WaitGroup
-	b.ResetTimer()
-	for range callers {
+	errs := make([]error, callers)
+	for i := range callers {
 		all.Go(func() {
-			for next.Add(1) <= int64(b.N) {
-				r := newRun(time.Now())
-				r.State, r.Attempt, r.Owner, r.LeaseUntil = task.Preparing, 1, "bench", time.Now().Add(time.Minute)
-				if _, err := s.Submit(ctx, []store.Run{r}); err != nil {
-					b.Error(err)
-					return
-				}
-				end := store.End{ID: r.ID, Attempt: 1, State: task.Succeeded, EndedAt: time.Now(), Result: ended(r).Result}
-				if ok, err := s.Finish(ctx, []store.End{end}); err != nil || !ok[0] {
-					b.Errorf("end of %s: %v %v", r.ID, ok, err)
-				}
+			for errs[i] == nil && next.Add(1) <= int64(runs) {
+				errs[i] = drive(ctx, s)
 			}
 		})
 	}
 	all.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+	return errors.Join(errs...)
+}
+
+func drive(ctx context.Context, s store.Store) error {
+	r := newRun(time.Now())
+	r.State, r.Attempt, r.Owner, r.LeaseUntil = task.Preparing, 1, "bench", time.Now().Add(time.Minute)
+	if _, err := s.Submit(ctx, []store.Run{r}); err != nil {
+		return err
+	}
+	counted, err := s.Finish(ctx, []store.End{{ID: r.ID, Attempt: 1, State: task.Succeeded, EndedAt: time.Now(), Result: ended(r).Result}})
+	if err == nil && !counted[0] {
+		err = fmt.Errorf("the end of %s did not count", r.ID)
+	}
+	return err
 }
 
 // Fill adds ended runs, of the last thirty days before now, and queued ones: of 40 tasks, by 20 accounts, one in fifty failed, one

@@ -1,5 +1,23 @@
-// Tokens: made and revoked.
-import { byID, call, callJSON, showProblem } from "./dom.js";
+// Signing in, and tokens: made and revoked.
+import { byID, call, callJSON, Problem, showProblem } from "./dom.js";
+
+// signIn shows why a token is not taken; without scripts the server's answer does.
+export function signIn() {
+  const form = byID("signin");
+  form?.addEventListener("submit", async (e) => {
+    e.preventDefault();
+    try {
+      const answer = await fetch("/login", { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+      if (answer.type === "opaqueredirect") {
+        location.reload();
+        return;
+      }
+      throw new Problem(await answer.json(), answer.status);
+    } catch (problem) {
+      showProblem(byID("signin-problem"), problem);
+    }
+  });
+}
 
 export function access() {
   const form = byID("token-form");

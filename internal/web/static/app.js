@@ -1,5 +1,5 @@
 // The page's scripts: each looks for what it works on, and does nothing where that is not there.
-import { access } from "./access.js";
+import { access, signIn } from "./access.js";
 import { filters, flips, copies, theme } from "./controls.js";
 import { runForm } from "./form.js";
 import { importForm } from "./import.js";
@@ -17,3 +17,4 @@ log();
 runForm();
 importForm();
 access();
+signIn();

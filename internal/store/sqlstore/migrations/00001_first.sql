@@ -80,10 +80,11 @@ CREATE TABLE labels (
 	PRIMARY KEY (name, value, run)
 ){{.Clustered}};
 
--- Sums of ended runs, so that counts and usage need not read them all. Hours are counted from 1970.
+-- Sums of ended runs, so that counts and usage need not read them all: each run is in five of them, by what span of time says and
+-- with at as the number of that hour or day since 1970.
 CREATE TABLE tallies (
-	ended_hour   BIGINT NOT NULL,
-	created_hour BIGINT NOT NULL,
+	span         INTEGER NOT NULL,
+	at           BIGINT NOT NULL,
 	account      {{.Text}} NOT NULL,
 	task         {{.Text}} NOT NULL,
 	state        {{.Text}} NOT NULL,
@@ -97,7 +98,7 @@ CREATE TABLE tallies (
 	cpu_seconds  DOUBLE PRECISION NOT NULL,
 	wall         BIGINT NOT NULL,
 	peak_memory  BIGINT NOT NULL,
-	PRIMARY KEY (ended_hour, created_hour, account, task, state, reason)
+	PRIMARY KEY (span, at, account, task, state, reason)
 ){{.Clustered}};
 
 -- One line per blob and what refers to it: "version:ID", "run:ID", or "upload:ACCOUNT" until a time.
