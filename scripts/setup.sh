@@ -32,6 +32,7 @@ groups_of() {
       echo 'libseccomp-dev pkg-config|the test that compiles the system-call filters anew and compares|pkg-config libseccomp.pc'
       echo 'uidmap|containers without root: newuidmap and newgidmap|newuidmap'
       echo 'xz-utils|tests of ADD with .tar.xz files|xz'
+      echo 'postgresql|tests of the store in a PostgreSQL server that they start themselves|postgres'
       echo 'iproute2|tests that look at network namespaces from outside|ip'
       ;;
   esac

@@ -103,8 +103,10 @@ var shownKinds = map[string]string{
 }
 
 const (
-	plain  = "text/plain; charset=utf-8"
-	octets = "application/octet-stream"
+	// sniffed is how much of a file its kind is told by.
+	sniffed = 512
+	plain   = "text/plain; charset=utf-8"
+	octets  = "application/octet-stream"
 )
 
 // kindOf is a file's media type, by its name or its beginning, and whether browsers may show it.
@@ -112,7 +114,7 @@ func kindOf(name string, content io.ReadSeeker) (kind string, shown bool, err er
 	if kind := shownKinds[strings.ToLower(path.Ext(name))]; kind != "" {
 		return kind, true, nil
 	}
-	head := make([]byte, 512)
+	head := make([]byte, sniffed)
 	n, err := io.ReadFull(content, head)
 	if err != nil && n == 0 && err != io.EOF {
 		return "", false, err
@@ -131,9 +133,9 @@ func kindOf(name string, content io.ReadSeeker) (kind string, shown bool, err er
 	return octets, false, nil
 }
 
-// isText tells whether the beginning of a file is text; the last character may be cut.
+// isText tells whether the beginning of a file is text; of a longer file the last character may be cut.
 func isText(head []byte) bool {
-	for i := 0; i < utf8.UTFMax && len(head) > 0 && !utf8.Valid(head); i++ {
+	for cut := 0; len(head) == sniffed-cut && cut < utf8.UTFMax && !utf8.Valid(head); cut++ {
 		head = head[:len(head)-1]
 	}
 	return utf8.Valid(head) && !bytes.ContainsRune(head, 0)

@@ -297,7 +297,7 @@ func TestRelay(t *testing.T) {
 	t.Parallel()
 	one := newRig(t, options{})
 	one.task()
-	two := newRig(t, options{dir: one.dir, service: func(c *durable.Config) { c.Name = "two"; c.Slots = 1 }})
+	two := newRig(t, options{share: one, service: func(c *durable.Config) { c.Name = "two"; c.Slots = 1 }})
 	// The server of a name tells its URL with its heartbeat.
 	if err := one.store.Heartbeat(t.Context(), serverAt("one", one.server.URL)); err != nil {
 		t.Fatal(err)

@@ -60,19 +60,24 @@ var parameters = []task.Parameter{
 type options struct {
 	service func(*durable.Config)
 	api     func(*api.Config)
-	dir     string // of another rig, to share its database
+	share   *rig // whose database and blobs it uses
 }
 
 func newRig(t testing.TB, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), gates: gates{open: map[string]chan struct{}{}}, secrets: map[string]string{}}
 	shared := r.dir
-	if o.dir != "" {
-		shared = o.dir
-	}
 	var err error
-	if r.store, err = sqlstore.Open(t.Context(), filepath.Join(shared, "db")); err != nil {
+	if o.share != nil {
+		shared, r.store = o.share.dir, o.share.store
+	} else if r.store, err = sqlstore.Open(t.Context(), filepath.Join(r.dir, "db")); err != nil {
 		t.Fatal(err)
+	} else {
+		t.Cleanup(func() {
+			if err := r.store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	blobs, err := disk.New(filepath.Join(shared, "blobs"))
 	if err != nil {
@@ -118,9 +123,6 @@ func (r *rig) close() {
 		r.t.Error(err)
 	}
 	if err := r.pool.Idle(context.WithoutCancel(r.t.Context())); err != nil {
-		r.t.Error(err)
-	}
-	if err := r.store.Close(); err != nil {
 		r.t.Error(err)
 	}
 }
@@ -214,9 +216,10 @@ func (r *rig) carry(ctx context.Context, j worker.Job, out string, o dispatch.Ob
 		return s
 	}
 	start := time.Now()
-	res := &task.Result{ID: j.Run, Contract: "plain", Task: "t", State: task.Succeeded, Outputs: []task.OutputResult{}, StartedAt: start, Stages: []task.StageTime{}, Usage: task.Usage{CPUSeconds: 1}}
+	res := &task.Result{ID: j.Run, Contract: "plain", Task: "t", State: task.Succeeded, Outputs: []task.OutputResult{}, StartedAt: start, Usage: task.Usage{CPUSeconds: 1}}
 	for _, s := range []task.State{task.Preparing, task.Starting, task.Running} {
 		o.Moved(j.Run, s)
+		res.Stages = append(res.Stages, task.StageTime{Stage: s, Seconds: 0.001})
 	}
 	say := func(s engine.Stream, what string) {
 		if what != "" {

@@ -21,7 +21,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), stall: a.cfg.Stall}
 	out.deadline()
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &body{ReadCloser: r.Body, control: out.control, stall: a.cfg.Stall}
+		in := &body{ReadCloser: r.Body, control: out.control, stall: a.cfg.Stall}
+		in.deadline() // also for what nobody reads
+		r.Body = in
 	}
 	pattern := ""
 	defer func() {
@@ -141,15 +143,18 @@ type body struct {
 	stall   time.Duration
 }
 
+func (b *body) deadline() {
+	_ = b.control.SetReadDeadline(time.Now().Add(b.stall)) // tests' recorders have none
+}
+
 func (b *body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(b.stall))
+	b.deadline()
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		_ = b.control.SetReadDeadline(time.Time{}) // while the answer is made, nothing has to come
-	}
-	var large *http.MaxBytesError
 	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.As(err, &large):
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		_ = b.control.SetReadDeadline(time.Time{}) // while the answer is made, nothing has to come
 		return n, err
 	}
 	return n, &task.Error{Code: task.CodeUsage, Message: "the request's body did not arrive whole", Hint: "send it again", Cause: err}

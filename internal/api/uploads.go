@@ -99,6 +99,7 @@ const (
 // form reads a multipart body part by part; nothing of it is kept in memory.
 type form struct {
 	r     *multipart.Reader
+	body  io.Reader
 	parts int
 	left  int64 // bytes that files may have
 }
@@ -111,14 +112,15 @@ func (a *API) form(r *http.Request) (*form, error) {
 	if err != nil || params["boundary"] == "" {
 		return nil, noMediaType("multipart/form-data with a boundary")
 	}
-	return &form{r: multipart.NewReader(r.Body, params["boundary"]), left: a.cfg.MaxUpload}, nil
+	return &form{body: r.Body, r: multipart.NewReader(r.Body, params["boundary"]), left: a.cfg.MaxUpload}, nil
 }
 
 // next answers nil at the end.
 func (f *form) next() (*part, error) {
 	p, err := f.r.NextRawPart()
 	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, nil
+		_, err = io.Copy(io.Discard, io.LimitReader(f.body, maxText)) // what follows the last boundary
+		return nil, err
 	}
 	if err != nil {
 		if _, ok := errors.AsType[*task.Error](err); ok {

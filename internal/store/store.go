@@ -271,7 +271,7 @@ type Claim struct {
 	Owner string
 	Now   time.Time
 	Until time.Time
-	// Free is what the claimed runs may need together. Zero fields are not counted against.
+	// Free is what the claimed runs may need together. Zero fields are not counted, but for GPUs, of which there are none then.
 	Free task.Resources
 	// Capacity is what the server has altogether; zero fields are not counted. A run that needs more than that waits for
 	// another server, and holds none of the others back here.

@@ -32,7 +32,7 @@ type Value struct {
 type Given struct {
 	Text *string         // -i name=value
 	Path string          // -i name=@file-or-folder
-	JSON json.RawMessage // a member of a JSON object
+	JSON json.RawMessage `json:",omitempty"` // a member of a JSON object; left out of JSON when there is none, since null is a value
 	Dir  string          // the folder that every "@path" in JSON is relative to; empty: the current one
 	// files, when not nil, is what every "@name" in JSON means instead of a path; see Request.Files.
 	files map[string]string

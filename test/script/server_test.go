@@ -66,7 +66,8 @@ func (s *served) prepare(ts *testscript.TestScript) {
 }
 
 func (s *served) start(ts *testscript.TestScript, flags []string) {
-	if s.home == "" {
+	first := s.home == ""
+	if first {
 		s.prepare(ts)
 	}
 	path, err := exec.LookPath("longshore")
@@ -91,10 +92,13 @@ func (s *served) start(ts *testscript.TestScript, flags []string) {
 		_ = os.WriteFile(filepath.Join(s.home, "told"), told.Bytes(), 0o600)
 	}()
 	s.ready(ts)
-	select {
-	case text := <-link:
-		ts.Setenv("LINK", text)
-	default:
+	if first { // nobody has a token yet
+		select {
+		case text := <-link:
+			ts.Setenv("LINK", text)
+		case <-s.gone:
+			ts.Fatalf("the server ended before it told how to get in")
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func startBrowser(t *testing.T) context.Context {
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("lang", "en-US"), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(time.Minute))
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
-	browser, cancel := chromedp.NewContext(alloc)
+	browser, cancel := chromedp.NewContext(alloc, chromedp.WithDebugf(t.Logf))
 	t.Cleanup(func() {
 		_ = chromedp.Cancel(browser) // waits until it has ended
 		cancel()
@@ -55,7 +55,7 @@ type tab struct {
 }
 
 // patience is how long anything may take to appear.
-const patience = 40 * time.Second
+const patience = 30 * time.Second
 
 func openTab(t *testing.T, browser context.Context, s *server) *tab {
 	t.Helper()
@@ -78,7 +78,7 @@ func openTab(t *testing.T, browser context.Context, s *server) *tab {
 func (b *tab) watch(event any) {
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		b.note("a script failed: " + e.ExceptionDetails.Text+" "+describe(e.ExceptionDetails.Exception))
+		b.note("a script failed: " + e.ExceptionDetails.Text + " " + describe(e.ExceptionDetails.Exception))
 	case *runtime.EventConsoleAPICalled:
 		if e.Type == "error" || e.Type == "warning" {
 			var words []string
@@ -258,7 +258,9 @@ func (b *tab) screenshot(name string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		b.t.Log(err)
 		return

@@ -19,10 +19,9 @@ import (
 //	writer:  write or touch, look for the mark: none means that any remover that comes will see a young blob;
 //	         otherwise wait until it is gone, and look whether the blob is
 //
+// A removal ends within Config.Removal; a mark that stays for longer is that of a process that died.
+//
 // S3 answers every request with the latest that was written, which is all that this needs.
-
-// removal bounds how long a removal may take; a mark that is older is that of a process that died.
-const removal = time.Minute
 
 // settlePoll is how often a writer looks whether a removal has ended.
 const settlePoll = 200 * time.Millisecond
@@ -41,7 +40,7 @@ func (s *Store) Remove(ctx context.Context, digest string, writtenBefore time.Ti
 	if old, err := s.isOld(ctx, digest, writtenBefore); err != nil || !old {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, removal)
+	ctx, cancel := context.WithTimeout(ctx, s.removal)
 	defer cancel()
 	if _, err := s.client.Client.PutObject(ctx, s.bucket, s.mark(digest), bytes.NewReader(nil), 0, minio.PutObjectOptions{}); err != nil {
 		return false, s.trouble("marking a blob for removal", err)
@@ -69,7 +68,7 @@ func (s *Store) isOld(ctx context.Context, digest string, writtenBefore time.Tim
 }
 
 func (s *Store) unmark(ctx context.Context, digest string) error {
-	ctx, cancel := context.WithTimeout(ctx, removal)
+	ctx, cancel := context.WithTimeout(ctx, s.removal)
 	defer cancel()
 	return s.trouble("unmarking a blob", s.client.RemoveObject(ctx, s.bucket, s.mark(digest), minio.RemoveObjectOptions{}))
 }
@@ -89,7 +88,7 @@ func (s *Store) settled(ctx context.Context, digest string) (there bool, err err
 			return err == nil, err
 		case err != nil:
 			return false, err
-		case waited > 2*removal:
+		case waited > 2*s.removal:
 			if err := s.unmark(ctx, digest); err != nil {
 				return false, err
 			}

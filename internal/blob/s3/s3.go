@@ -37,6 +37,8 @@ type Config struct {
 	CacheSize int64
 	// Stall is how long the storage may say nothing on an open connection; zero means a minute.
 	Stall time.Duration
+	// Removal bounds how long the removal of one blob may take, the same for all processes of a bucket; zero means a minute.
+	Removal time.Duration
 	// Credentials replace those that are asked for as URL says.
 	Credentials *credentials.Credentials
 }
@@ -44,6 +46,8 @@ type Config struct {
 const (
 	defaultCache = 10 << 30
 	defaultStall = time.Minute
+	// defaultRemoval is for a few small requests.
+	defaultRemoval = time.Minute
 	// retries bounds how often one request is sent again after an error that may pass.
 	retries = 4
 	// partSize is what is sent at once of a large file, in bytes. With the 10,000 parts that S3 allows this is 640 GB.
@@ -56,6 +60,7 @@ type Store struct {
 	bucket, prefix string
 	where          string // for people
 	cache          *cache
+	removal        time.Duration
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -75,7 +80,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if opts.Transport, err = transport(p.secure, cmp.Or(cfg.Stall, defaultStall)); err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: p.bucket, prefix: p.prefix, where: "bucket " + p.bucket + " of " + p.host}
+	s := &Store{bucket: p.bucket, prefix: p.prefix, where: "bucket " + p.bucket + " of " + p.host, removal: cmp.Or(cfg.Removal, defaultRemoval)}
 	if s.client, err = minio.NewCore(p.host, opts); err != nil {
 		return nil, fmt.Errorf("blob: %s: %w", s.where, err)
 	}

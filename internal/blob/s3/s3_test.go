@@ -486,3 +486,65 @@ func TestFetchedOnce(t *testing.T) {
 		t.Errorf("fetched %d times, want once", n)
 	}
 }
+
+// TestRemovalMeetsWriter has a blob put again while its removal is on its way to the storage and can not be called back.
+func TestRemovalMeetsWriter(t *testing.T) {
+	p, s := through(t)
+	i := put(t, s, "wanted again")
+	other := open(t, config(t, p.URL, "there"))
+	removing, looked, let := make(chan struct{}), make(chan struct{}, 100), make(chan struct{})
+	p.set(func(_ http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/blobs/"):
+			close(removing)
+			<-let
+		case r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/condemned/"):
+			looked <- struct{}{}
+		}
+		return false
+	})
+	removed, written := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := s.Remove(t.Context(), i.Digest, time.Now().Add(time.Hour))
+		removed <- err
+	}()
+	<-removing
+	go func() {
+		_, err := other.Put(t.Context(), strings.NewReader("wanted again"), 0)
+		written <- err
+	}()
+	select {
+	case err := <-written:
+		t.Errorf("Put did not wait for the removal: %v", err)
+		written <- err
+	case <-looked:
+	}
+	close(let)
+	if err := errors.Join(<-removed, <-written); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Stat(t.Context(), i.Digest); err != nil {
+		t.Errorf("what was put is gone: %v", err)
+	}
+}
+
+// TestDeadRemover finds the mark of a process that died while it removed a blob.
+func TestDeadRemover(t *testing.T) {
+	srv := start(t)
+	srv.bucket(t, "there")
+	cfg := config(t, srv.url, "there")
+	cfg.Removal = 500 * time.Millisecond
+	s := open(t, cfg)
+	i := put(t, s, "content")
+	mark := filepath.Join(srv.dir, "there", "some/where/condemned", strings.TrimPrefix(i.Digest, "sha256:"))
+	if err := os.MkdirAll(filepath.Dir(mark), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "content")
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the mark is still there: %v", err)
+	}
+}

@@ -3,6 +3,7 @@ package iexec_test
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,12 +39,22 @@ func TestHostileManifestsEnd(t *testing.T) {
 		"strict JSON":  `{"app":{"params":{}},"x":[` + long("1,", 1<<20) + `1]}`,
 		"duplicates":   `{"app":{"params":{}},` + long(`"a":1,`, 1<<20) + `"b":1}`,
 	} {
-		start := time.Now()
+		start := processorTime(t)
 		iexec.New().Load(contract.Source{FS: oneFile(text)}, contract.Options{})
-		if d := time.Since(start); d > 5*time.Second {
+		if d := processorTime(t) - start; d > 5*time.Second {
 			t.Errorf("%s: %v", name, d)
 		} else {
 			t.Logf("%s: %v", name, d)
 		}
 	}
+}
+
+// processorTime is what this process has used so far: other work on the machine does not count.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -307,7 +307,7 @@ func TestKey(t *testing.T) {
 		t.Errorf("%v, %v, %v", second.ID, again, err)
 	}
 	sub.Inputs = nil
-	if _, _, err := r.Submit(t.Context(), "ada", sub); task.CodeOf(err) != task.CodeUsage {
+	if _, _, err := r.Submit(t.Context(), "ada", sub); task.CodeOf(err) != task.CodeConflict {
 		t.Errorf("another request with the key: %v", err)
 	}
 	if other, again, err := r.Submit(t.Context(), "bob", sub); err != nil || again || other.ID == first.ID {

@@ -31,7 +31,7 @@ import (
 
 // rig is a service over SQLite, blobs on disk, and a worker in this process whose engine is the fake. A package is a JSON
 // array: the words of the fake's language that its container does. Its task has the optional inputs a, a number, file, a file, and files,
-// a folder, and the optional output n.
+// a folder, and the optional output n, a file.
 type rig struct {
 	*durable.Service
 	t      testing.TB
@@ -46,7 +46,13 @@ type rig struct {
 
 func newRig(t testing.TB, change func(*durable.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), engine: fake.New(fake.Config{}), tasks: &packages{change: map[string]func(*task.Task){}}}
+	return newRigIn(t, t.TempDir(), change)
+}
+
+// newRigIn makes a rig in a folder, with the database db, the folders blobs, jobs and runs, and the service's own, server.
+func newRigIn(t testing.TB, dir string, change func(*durable.Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: dir, engine: fake.New(fake.Config{}), tasks: &packages{change: map[string]func(*task.Task){}}}
 	var err error
 	if r.store, err = sqlstore.Open(t.Context(), filepath.Join(r.dir, "db")); err != nil {
 		t.Fatal(err)
@@ -133,7 +139,7 @@ func (p *packages) Open(_ context.Context, path, _, _ string) (durable.Opened, e
 		{Name: "a", Direction: task.Input, Type: task.Type{Kind: task.Integer}, Optional: true},
 		{Name: "file", Direction: task.Input, Type: task.Type{Kind: task.FileKind}, Optional: true},
 		{Name: "files", Direction: task.Input, Type: task.Type{Kind: task.Directory}, Optional: true},
-		{Name: "n", Direction: task.Output, Type: task.Type{Kind: task.Integer}, Optional: true},
+		{Name: "n", Direction: task.Output, Type: task.Type{Kind: task.FileKind}, Optional: true},
 	}}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -393,6 +393,8 @@ func (s *Service) dbError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return (&task.Error{Code: task.CodeMissing, Message: "there is no such thing on this server", Cause: err})
+	case errors.Is(err, store.ErrInvalid):
+		return (&task.Error{Code: task.CodeUsage, Message: "a text of the request is not UTF-8, or holds a zero byte", Cause: err})
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}

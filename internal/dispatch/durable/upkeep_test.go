@@ -334,3 +334,43 @@ func TestImportImage(t *testing.T) {
 		t.Errorf("%s", run.Result)
 	}
 }
+
+// meddler has something happen between the collector's question and its removal.
+type meddler struct {
+	blob.Store
+	before func(digest string)
+}
+
+func (m *meddler) Remove(ctx context.Context, digest string, writtenBefore time.Time) (bool, error) {
+	if m.before != nil {
+		m.before(digest)
+	}
+	return m.Store.Remove(ctx, digest, writtenBefore)
+}
+
+// TestPruneMeetsUpload uploads what the collector has just found to be nobody's.
+func TestPruneMeetsUpload(t *testing.T) {
+	t.Parallel()
+	var m *meddler
+	r := newRig(t, func(cfg *durable.Config) {
+		m = &meddler{Store: cfg.Blobs}
+		cfg.Blobs = m
+	})
+	r.task("t", "write=/out/n=42\n")
+	stray, err := r.blobs.Put(t.Context(), strings.NewReader("wanted again"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.age()
+	var run store.Run
+	m.before = func(digest string) {
+		if digest == stray.Digest {
+			run = r.submit(withFile(r.upload("wanted again")))
+		}
+	}
+	if p := r.prune(durable.Retention{}); p.Blobs != 0 || run.ID == "" {
+		t.Errorf("%+v, want what was uploaded meanwhile kept", p)
+	}
+	r.wait(run.ID, task.Succeeded, "")
+	r.whole(run.ID)
+}

@@ -29,17 +29,13 @@ type Postgres struct {
 // says whether commits wait for the disk: without, tests are faster.
 func StartPostgres(t testing.TB, sync bool) *Postgres {
 	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if err != nil || len(found) == 0 {
-		t.Fatal("PostgreSQL is not installed: run scripts/setup.sh test")
-	}
-	slices.Sort(found)
+	bin := binaries(t)
 	dir, err := os.MkdirTemp("", "pg") // short: it is part of a socket's name
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &Postgres{bin: filepath.Dir(found[len(found)-1]), dir: dir, sync: sync}
+	p := &Postgres{bin: bin, dir: dir, sync: sync}
 	if os.Getuid() == 0 {
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)
@@ -52,6 +48,20 @@ func StartPostgres(t testing.TB, sync bool) *Postgres {
 	p.Start(t)
 	t.Cleanup(func() { p.Stop(t) })
 	return p
+}
+
+// binaries is the folder of the programs: Debian's, of the latest version there is, or what the PATH has.
+func binaries(t testing.TB) string {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if path, lookErr := exec.LookPath("postgres"); len(found) == 0 && lookErr == nil {
+		found = []string{path}
+	}
+	if err != nil || len(found) == 0 {
+		t.Fatal("PostgreSQL is not installed: run scripts/setup.sh test")
+	}
+	slices.Sort(found)
+	return filepath.Dir(found[len(found)-1])
 }
 
 const nobody = 65534
