@@ -8,6 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 TAGS    := seccomp osusergo netgo
 BENCH   ?=
 FUZZTIME ?= 10s
+ROUNDS  ?= 200
 
 export CGO_ENABLED = 1
 export LONGSHORE_TAGS = $(TAGS)
@@ -15,7 +16,7 @@ export LONGSHORE_TAGS = $(TAGS)
 # Steps that install packages or fill the image store come one after the other; go and the tests use all cores anyway.
 .NOTPARALLEL:
 
-.PHONY: help build test demo check base-images s3-server bench fuzz fmt lint clean setup-build setup-test setup-demo
+.PHONY: help build test demo check base-images s3-server bench torture fuzz fmt lint clean setup-build setup-test setup-demo
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +41,9 @@ base-images: build setup-demo ## the examples' base images from Debian packages,
 
 bench: build ## the figures of docs/benchmarks.md on this machine (BENCH: arguments for longshore bench)
 	@bin/longshore bench $(BENCH)
+
+torture: setup-test ## kill servers, workers and containers at random, ROUNDS=200 times for each database, and see that nothing is lost
+	@LONGSHORE_TORTURE=$(ROUNDS) go test -tags '$(TAGS)' -count=1 -timeout 60m -run TestTorture -v ./test/server
 
 fuzz: setup-test ## every fuzz target for a short time each (FUZZTIME=10s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,22 +195,22 @@ func (f *former) add(d *huma.ErrorDetail) {
 	if d.Location != "" && d.Location != "body" {
 		finding.What = d.Location + ": " + d.Message
 	}
-	var known []string
+	var names []string
 	last := d.Location[strings.LastIndexByte(d.Location, '.')+1:]
 	switch d.Message {
 	case unknownProperty:
-		known = f.properties(d.Location)
+		names = f.properties(d.Location)
 	case unknownParameter:
 		for _, p := range f.parameters {
 			if p.In == "query" {
-				known = append(known, p.Name)
+				names = append(names, p.Name)
 			}
 		}
 	}
-	if near := contract.Nearest(last, known); near != "" {
+	if near := contract.Nearest(last, names); near != "" {
 		finding.Mend = fmt.Sprintf("did you mean %s?", near)
-	} else if len(known) > 0 && len(known) <= 30 {
-		finding.Mend = "there are: " + strings.Join(known, ", ")
+	} else if len(names) > 0 && len(names) <= 30 {
+		finding.Mend = "there are: " + strings.Join(names, ", ")
 	}
 	f.found = append(f.found, finding)
 }
@@ -246,6 +247,7 @@ func (f *former) resolve(s *huma.Schema) *huma.Schema {
 
 // wrong puts what was found into the error.
 func (f *former) wrong(e *task.Error) *task.Error {
+	slices.SortStableFunc(f.found, func(a, b task.Finding) int { return known(b) - known(a) }) // a slip explains what is missing
 	e.Findings = f.found
 	if len(f.found) > 0 {
 		e.Message = "the request is wrong: " + f.found[0].What
@@ -258,6 +260,9 @@ func (f *former) wrong(e *task.Error) *task.Error {
 	}
 	return e
 }
+
+// known is 1 for a finding that knows how to mend it.
+func known(f task.Finding) int { return min(1, len(f.Mend)) }
 
 // readJSON reads a body into v, which must look as the schema says. Unknown fields are refused.
 func (a *API) readJSON(r io.Reader, schema *huma.Schema, v any) error {

@@ -410,3 +410,21 @@ func (r *rig) idle(t *testing.T) {
 func serverAt(name, url string) store.Server {
 	return store.Server{Name: name, URL: url, Version: "test", SeenAt: time.Now().UTC()}
 }
+
+// clock is a time that a test lets pass.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}

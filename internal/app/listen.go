@@ -47,6 +47,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	l, err := lc.Listen(ctx, "unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
+		if st, serr := os.Lstat(path); serr != nil || st.Mode().Type() != os.ModeSocket {
+			return nil, err
+		}
 		c, derr := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
 		if derr == nil {
 			c.Close()

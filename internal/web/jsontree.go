@@ -24,6 +24,8 @@ type node struct {
 const (
 	maxNodes = 2000
 	maxDepth = 30
+	// openDepth is how deep a tree is open to begin with.
+	openDepth = 4
 )
 
 // tree reads a valid JSON document, numbers as they were written and members in their order.
@@ -68,7 +70,7 @@ func quote(s string) string {
 }
 
 func readChildren(d *json.Decoder, open json.Delim, left *int, depth int) (*node, error) {
-	n := &node{Open: depth < 2}
+	n := &node{Open: depth < openDepth}
 	count := 0
 	for ; d.More(); count++ {
 		name := fmt.Sprint(count)

@@ -110,7 +110,6 @@ func (b *previewer) preview(k kept) preview {
 
 // text chooses among the forms of what is written down.
 func (b *previewer) text(p *preview, head []byte) {
-	ext := strings.ToLower(path.Ext(p.Path))
 	trimmed := bytes.TrimSpace(head)
 	if !p.Cut && len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && json.Valid(trimmed) {
 		if p.Drawing = b.draw(trimmed); p.Drawing == nil {
@@ -118,8 +117,7 @@ func (b *previewer) text(p *preview, head []byte) {
 		}
 		return
 	}
-	comma := map[string]rune{".csv": ',', ".tsv": '\t', ".tab": '\t'}[ext]
-	if comma != 0 {
+	if comma := separators[strings.ToLower(path.Ext(p.Path))]; comma != 0 {
 		if p.Table = table(head, comma, &p.Cut); p.Table != nil {
 			return
 		}
@@ -129,6 +127,10 @@ func (b *previewer) text(p *preview, head []byte) {
 	}
 	p.Text = strings.ToValidUTF8(string(head), "�")
 }
+
+// separators are those of tables, by the ending of the file's name. Outputs of many tasks have none: then a table is what looks
+// like one.
+var separators = map[string]rune{".csv": ',', ".tsv": '\t', ".tab": '\t', "": ','}
 
 // head reads the beginning of a file.
 func (b *previewer) head(f store.File) ([]byte, error) {
@@ -175,17 +177,20 @@ func isText(head []byte, cut bool) bool {
 	})
 }
 
-// table reads separated values; nil when they are none.
+// table reads separated values; nil when they make no table.
 func table(head []byte, comma rune, cut *bool) [][]string {
 	if *cut { // the last line is not whole
 		head = head[:bytes.LastIndexByte(head, '\n')+1]
 	}
 	r := csv.NewReader(bytes.NewReader(head))
-	r.Comma, r.FieldsPerRecord, r.LazyQuotes = comma, -1, true
+	r.Comma = comma // all rows are as long as the first
 	var rows [][]string
 	for len(rows) <= maxRows {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
+			if len(rows) < 2 || len(rows[0]) < 2 {
+				return nil
+			}
 			return rows
 		}
 		if err != nil {

@@ -31,7 +31,7 @@ func startBrowser(t *testing.T) context.Context {
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("lang", "en-US"), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(time.Minute))
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
-	browser, cancel := chromedp.NewContext(alloc, chromedp.WithDebugf(t.Logf))
+	browser, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(func() {
 		_ = chromedp.Cancel(browser) // waits until it has ended
 		cancel()
@@ -70,7 +70,9 @@ func openTab(t *testing.T, browser context.Context, s *server) *tab {
 			t.Error(e)
 		}
 	})
-	b.do()
+	if err := chromedp.Do(ctx); err != nil { // the first call of a tab has no time limit: it would be the tab's
+		t.Fatal(err)
+	}
 	return b
 }
 
@@ -207,9 +209,10 @@ func (b *tab) click(selector string) {
 	b.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
+// fill types a text in place of the one that is there.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
-	b.do(chromedp.SetValue(chromedp.CSS(selector), ""), chromedp.SendKeys(chromedp.CSS(selector), text))
+	b.do(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`{ const e = document.querySelector(%q); e.focus(); e.select(); }`, selector)), chromedp.KeyEvent(text))
 }
 
 // choose sets a select, as a person does.

@@ -69,7 +69,7 @@ func TestPage(t *testing.T) {
 		b.has("#import-result", "It can be imported", "cytomine", "threshold")
 		b.click("#keep")
 		b.at("/tasks/t")
-		b.has("main", "org.longshore.survey", "aerial picture", "1.2.0")
+		b.has("main", "harbour-survey", "aerial picture", "1.2.0")
 	})
 	story("import a file by dropping it", func(t *testing.T, b *tab) {
 		b.open("/import")
@@ -95,10 +95,10 @@ func TestPage(t *testing.T) {
 		b.has("main", "No task is like that")
 	})
 	story("run", func(t *testing.T, b *tab) {
-		b.open("/tasks/org.longshore.survey")
+		b.open("/tasks/harbour-survey")
 		b.accessible("task")
 		b.has("[data-field=threshold]", "Threshold", "at least 0, at most 255", "128")
-		b.has("#cli", "longshore run org.longshore.survey:1.2.0", "-i threshold=128", "--server "+s.URL)
+		b.has("#cli", "longshore run harbour-survey:1.2.0", "-i threshold=128", "--server "+s.URL)
 		// What is missing is said at its field, which gets the focus.
 		b.click("#submit")
 		b.until(`document.activeElement.matches("[data-field=picture] input")`)
@@ -125,7 +125,7 @@ func TestPage(t *testing.T) {
 		b.screenshot("form")
 		b.click("#submit")
 		b.at("/runs/0")
-		b.has("#run-head", "org.longshore.survey")
+		b.has("#run-head", "harbour-survey")
 		b.until(`document.getElementById("run-head").dataset.state === "running"`)
 		b.until(`document.getElementById("log").innerText.includes("berth 2: 2 found")`)
 		b.until(`document.getElementById("run-head").dataset.state === "succeeded"`)
@@ -187,7 +187,7 @@ func TestPage(t *testing.T) {
 		b.until(`document.getElementById("run-head").dataset.state === "cancelled"`)
 	})
 	story("failure", func(t *testing.T, b *tab) {
-		b.open("/tasks/org.longshore.survey")
+		b.open("/tasks/harbour-survey")
 		b.files("[data-field=picture] input", picture)
 		b.fill("[data-field=threshold] input", "255")
 		b.click("#submit")
@@ -213,7 +213,7 @@ func TestPage(t *testing.T) {
 	})
 	story("usage and system", func(t *testing.T, b *tab) {
 		b.open("/usage")
-		b.has("main", "org.longshore.survey", "Together", "admin")
+		b.has("main", "harbour-survey", "Together", "admin")
 		b.accessible("usage")
 		b.open("/system")
 		b.has("main", "Capacity", "Memory claimed", "Servers", "test", "Disk for files")
@@ -273,7 +273,7 @@ func walk(t *testing.T, b *tab, picture string) {
 	b.keys(kb.Enter)
 	b.tabTo(`document.activeElement.matches("#tasks h2 a")`)
 	b.keys(kb.Enter)
-	b.at("/tasks/org.longshore.survey")
+	b.at("/tasks/harbour-survey")
 	b.tabTo(`document.activeElement.matches("[data-field=picture] input")`)
 	b.files("[data-field=picture] input", picture) // the dialog is the system's
 	b.tabTo(`document.activeElement.matches("[data-field=threshold] input")`)
@@ -303,7 +303,7 @@ func (b *tab) tabTo(condition string) {
 func others(t *testing.T, s *server) {
 	admin, ada := s.token(t, "admin", access.Admin), s.token(t, "ada", access.Caller)
 	run := latest(t, s, admin, "succeeded")
-	for _, path := range []string{"/runs/" + run, "/runs/" + run + "/outputs/file/summary", "/runs/" + run + "/inputs/view/picture", "/tasks/org.longshore.survey?from=" + run} {
+	for _, path := range []string{"/runs/" + run, "/runs/" + run + "/outputs/file/summary", "/runs/" + run + "/inputs/view/picture", "/tasks/harbour-survey?from=" + run} {
 		if got := s.get(t, ada, path).StatusCode; got != http.StatusNotFound {
 			t.Errorf("GET %s for another account: %d, want 404", path, got)
 		}

@@ -46,7 +46,7 @@ func (p *Problem) Err() *task.Error {
 type File struct {
 	Path   string `json:"path" doc:"Relative, with slashes"`
 	Digest string `json:"digest,omitempty" doc:"sha256:… of the content"`
-	Size   int64  `json:"size" doc:"In bytes"`
+	Size   int64  `json:"size" required:"false" doc:"In bytes; not needed in requests"`
 	Mode   string `json:"mode,omitempty" enum:"dir,link" doc:"dir is an empty folder, link a symbolic link"`
 	Target string `json:"target,omitempty" doc:"Of a link"`
 }

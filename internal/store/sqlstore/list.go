@@ -101,6 +101,25 @@ func (d *DB) ranges(ctx context.Context, f store.RunFilter) ([]*where, error) {
 	return list, nil
 }
 
+// named is the condition that a task's name has a text in it.
+func (d *DB) named(ctx context.Context, search string) (string, []any, error) {
+	folded := strings.ToLower(search)
+	names, err := all(ctx, d, scanText, "SELECT DISTINCT name FROM versions WHERE "+d.hasName(), folded)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(names) == 0:
+		return "(1 = 0)", nil, nil
+	case len(names) > maxNames:
+		return "task_name IN (SELECT name FROM versions WHERE " + d.hasName() + ")", []any{folded}, nil
+	}
+	args := make([]any, len(names))
+	for i, n := range names {
+		args[i] = n
+	}
+	return "task_name IN (" + marks(len(names)) + ")", args, nil
+}
+
 // hasName is the condition that a version's name has a text in lower case in it.
 func (d *DB) hasName() string { return d.dialect.find + "(folded_name, ?) > 0" }
 
@@ -160,16 +179,18 @@ func (d *DB) Count(ctx context.Context, f store.RunFilter) (map[task.State]int64
 	var c counting
 	base := flat(f)
 	if f.Search != "" {
-		named := "task_name IN (SELECT name FROM versions WHERE " + d.hasName() + ")"
-		folded := strings.ToLower(f.Search)
+		named, args, err := d.named(ctx, f.Search)
+		if err != nil {
+			return nil, err
+		}
 		if prefix(f.Search) {
-			w := flat(f).and("id >= ? AND id < ?", f.Search, past(f.Search)).and("NOT "+named, folded).created(f.Since, f.Until)
+			w := flat(f).and("id >= ? AND id < ?", f.Search, past(f.Search)).and("NOT "+named, args...).created(f.Since, f.Until)
 			if f.Kept {
 				w.and("pruned = 0")
 			}
 			c.runs(labelled(w, f.Labels), w)
 		}
-		base.and(named, folded)
+		base.and(named, args...)
 	}
 	if len(f.Labels) > 0 {
 		w := base.created(f.Since, f.Until)
@@ -197,7 +218,9 @@ func (c *counting) add(what, from string, w *where) {
 func (c *counting) runs(from string, w *where) { c.add("COUNT(*)", from, w) }
 
 func (c *counting) summed(base *where, f store.RunFilter) {
-	c.runs("runs", (&where{}).and(live).all(base).created(f.Since, f.Until))
+	if f.Reason == "" { // what lives has none
+		c.runs("runs", (&where{}).and(live).all(base).created(f.Since, f.Until))
+	}
 	what := "SUM(present)"
 	if f.Kept {
 		what = "SUM(kept)"
@@ -208,6 +231,9 @@ func (c *counting) summed(base *where, f store.RunFilter) {
 	}
 	for _, e := range edges {
 		w := (&where{}).and(over).all(base).created(time.UnixMicro(e.from), time.UnixMicro(e.to))
+		if len(f.States) == 0 { // the indexes have the state before the ID
+			w.and("state IN ('cancelled', 'failed', 'succeeded')")
+		}
 		if f.Kept {
 			w.and("pruned = 0")
 		}

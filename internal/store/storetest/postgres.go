@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ type Postgres struct {
 	sync     bool
 	cmd      *exec.Cmd
 	log      *bytes.Buffer
-	n        int
+	made     atomic.Int64
 }
 
 // StartPostgres starts Debian's PostgreSQL, as an unprivileged user where the test has privileges. It ends with the test. sync
@@ -117,8 +118,7 @@ func (p *Postgres) Stop(t testing.TB) {
 // Database makes a new one and answers its URL.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
-	p.n++
-	name := fmt.Sprintf("test%d", p.n)
+	name := fmt.Sprintf("test%d", p.made.Add(1))
 	if err := p.exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
