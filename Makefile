@@ -16,7 +16,7 @@ export LONGSHORE_TAGS = $(TAGS)
 # Steps that install packages or fill the image store come one after the other; go and the tests use all cores anyway.
 .NOTPARALLEL:
 
-.PHONY: help build test demo check base-images s3-server bench torture fuzz fmt lint clean setup-build setup-test setup-demo
+.PHONY: help build test demo package check base-images s3-server bench torture fuzz fmt lint clean setup-build setup-test setup-demo
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,6 +30,9 @@ test: setup-test base-images s3-server ## vet and every test, with the race dete
 
 demo: setup-demo base-images ## build, then run the examples of all five contracts and print what they answer
 	@scripts/demo.sh
+
+package: build ## the Debian package and the image of Longshore itself, in out/
+	@scripts/package.sh '$(VERSION)'
 
 check: test demo ## everything that CI runs
 

@@ -42,7 +42,7 @@ deb() {
   (cd "$r" && find usr lib -type f -print0 | sort -z | xargs -0 md5sum) >"$r/DEBIAN/md5sums"
   chmod -R u=rwX,go=rX "$r/usr" "$r/lib"
   chmod 0755 "$r" "$r/etc" "$r/etc/longshore" "$r/DEBIAN" "$r/var" "$r/var/lib"
-  dpkg-deb -Zxz -z1 --root-owner-group --build "$r" "$out/longshore_${version}_$arch.deb" >/dev/null
+  dpkg-deb -Zgzip --root-owner-group --build "$r" "$out/longshore_${version}_$arch.deb" >/dev/null
   echo "$out/longshore_${version}_$arch.deb"
 }
 

@@ -16,11 +16,11 @@ import (
 	"longshore/internal/store"
 )
 
-// Config says what the API works with. Service and Store must be set.
+// Config says what the API works with. Service, Store and Keeper must be set.
 type Config struct {
 	Service *durable.Service
 	Store   store.Store
-	// Keeper lets people in; nil makes one. The server asks it for the one-time link.
+	// Keeper lets people in. The server asks it for the one-time link.
 	Keeper  *access.Keeper
 	Version string
 
@@ -81,9 +81,6 @@ func New(cfg Config) *API {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Keeper == nil {
-		cfg.Keeper = access.NewKeeper(cfg.Store, cfg.Now)
-	}
 	setDefault(&cfg.MaxUpload, 10<<30)
 	setDefault(&cfg.Rate, 200)
 	setDefault(&cfg.Burst, 400)
@@ -108,9 +105,6 @@ func setDefault[T comparable](p *T, v T) {
 		*p = v
 	}
 }
-
-// Keeper is who lets people in.
-func (a *API) Keeper() *access.Keeper { return a.keeper }
 
 // Close writes down what is still to be written down. No request may come afterwards.
 func (a *API) Close() {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	v1 "longshore/internal/api/v1"
@@ -31,13 +32,19 @@ func (a *API) runEvents(ctx context.Context, in *eventsInput) (*stream, error) {
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no")
 		w.WriteHeader(http.StatusOK)
-		a.follow(w, r, in.ID, in.After)
+		ctx, taken := a.until(r, run)
+		last := a.follow(ctx, w, r, in.ID, in.After)
+		if run, yes := taken(); yes {
+			r.Header.Set("Last-Event-ID", strconv.Itoa(last))
+			a.goOn(w, r, run)
+		}
 	}), nil
 }
 
-// follow writes a run's events until its end, or until the client has gone.
-func (a *API) follow(w http.ResponseWriter, r *http.Request, id string, after int) {
-	ctx, cancel := context.WithCancel(r.Context())
+// follow writes a run's events until its end, or until ctx ends. It answers the number of the last one.
+func (a *API) follow(ctx context.Context, w http.ResponseWriter, r *http.Request, id string, after int) (last int) {
+	last = after
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &events{w: w, control: http.NewResponseController(w)}
 	out.comment("run " + id)
@@ -66,24 +73,27 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, id string, after in
 			switch {
 			case !more:
 				a.endOf(ctx, out, id)
-				return
+				return last
 			case n.err != nil:
 				a.note(r, n.err)
 				out.send(0, v1.EventError, problemOf(n.err))
-				return
+				return last
 			}
 			e := eventOf(n.event)
 			out.send(e.N, e.Kind(), e)
+			last = e.N
 		case <-ctx.Done():
-			return
+			return last
 		}
 	}
+	return last
 }
 
 // endOf tells the run as it is after its last event.
 func (a *API) endOf(ctx context.Context, out *events, id string) {
 	run, err := a.svc.Run(ctx, id)
 	switch {
+	case ctx.Err() != nil:
 	case err != nil:
 		out.send(0, v1.EventError, problemOf(err))
 	case run.State.Terminal():

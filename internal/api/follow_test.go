@@ -329,3 +329,53 @@ func TestRelay(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestHandedOver: who follows a run that waits goes on where it was claimed.
+func TestHandedOver(t *testing.T) {
+	t.Parallel()
+	one := newRig(t, options{service: func(c *durable.Config) { c.Slots = 1; c.Lease = time.Hour }})
+	one.task()
+	ada := one.client("ada", access.Caller)
+	first := one.submit(ada, "wait", "first")
+	run := one.submit(ada, "say", "elsewhere", "wait", "gate")
+	log, events, said := make(chan string), make(chan []task.State), make(chan struct{}, 10)
+	go func() {
+		var b strings.Builder
+		for l, err := range ada.Log(t.Context(), run.ID, client.LogQuery{Follow: true}) {
+			if err != nil {
+				t.Error(err)
+			}
+			b.Write(l.Content())
+			said <- struct{}{}
+		}
+		log <- b.String()
+	}()
+	go func() {
+		var states []task.State
+		for e, err := range ada.Events(t.Context(), run.ID, 0) {
+			if err != nil {
+				t.Error(err)
+			}
+			states = append(states, e.State)
+		}
+		events <- states
+	}()
+	two := newRig(t, options{share: one, service: func(c *durable.Config) { c.Name = "two"; c.Lease = time.Hour; c.Poll = 50 * time.Millisecond }})
+	if err := one.store.Heartbeat(t.Context(), serverAt("two", two.server.URL)); err != nil {
+		t.Fatal(err)
+	}
+	<-said // live, from where it runs
+	two.gates.release("gate")
+	one.gates.release("first")
+	if got := <-log; got != "elsewhere" {
+		t.Errorf("log %q", got)
+	}
+	states := <-events
+	if len(states) < 3 || states[0] != task.Queued || states[len(states)-1] != task.Succeeded {
+		t.Errorf("states %v", states)
+	}
+	one.wait(ada, first.ID)
+	if got := one.wait(ada, run.ID); got.State != task.Succeeded {
+		t.Errorf("%+v", got)
+	}
+}

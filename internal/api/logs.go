@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -31,18 +32,33 @@ func (a *API) runLog(ctx context.Context, in *logInput) (*stream, error) {
 		if a.relayed(w, r, run) {
 			return
 		}
-		log, err := a.svc.Log(r.Context(), in.ID, in.Follow)
-		if err != nil {
-			a.fail(w, r, err)
+		if !in.Follow {
+			if _, err := a.sendLog(r.Context(), w, r, in); err != nil {
+				panic(http.ErrAbortHandler)
+			}
 			return
 		}
-		defer log.Close()
-		a.writeLog(w, r, log, in)
+		ctx, taken := a.until(r, run)
+		at, err := a.sendLog(ctx, w, r, in)
+		if run, yes := taken(); yes {
+			q := r.URL.Query()
+			q.Set("offset", strconv.FormatInt(at, 10))
+			r.URL.RawQuery = q.Encode()
+			a.goOn(w, r, run)
+		} else if err != nil {
+			panic(http.ErrAbortHandler) // so that the client asks for the rest
+		}
 	}), nil
 }
 
-// writeLog sends a log as it comes. What cannot go on is cut off, so that the client asks for the rest.
-func (a *API) writeLog(w http.ResponseWriter, r *http.Request, log io.Reader, in *logInput) {
+// sendLog sends a log as it comes. It answers how far it came, and an error when that is not the end.
+func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Request, in *logInput) (int64, error) {
+	log, err := a.svc.Log(ctx, in.ID, in.Follow)
+	if err != nil {
+		a.fail(w, r, err)
+		return 0, nil
+	}
+	defer log.Close()
 	h := w.Header()
 	h.Set("X-Accel-Buffering", "no")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -50,29 +66,36 @@ func (a *API) writeLog(w http.ResponseWriter, r *http.Request, log io.Reader, in
 		h.Set("Content-Type", "application/x-ndjson")
 	}
 	w.WriteHeader(http.StatusOK)
-	out := &logWriter{w: w, control: http.NewResponseController(w), json: in.Format == "ndjson", skip: in.Offset}
+	out := &logWriter{w: w, control: http.NewResponseController(w), json: in.Format == "ndjson", skip: in.Offset, flushing: in.Follow}
 	if in.Follow {
 		out.flush()
 		defer out.beat(a.cfg.Heartbeat)()
 	}
-	frames := engine.NewLogReader(log)
+	err = out.copy(engine.NewLogReader(log), in.Stream)
+	if err != nil && ctx.Err() == nil {
+		a.note(r, err)
+	}
+	return max(in.Offset, out.at), err
+}
+
+// copy writes the frames of a stream, or of both for "".
+func (l *logWriter) copy(frames *engine.LogReader, stream string) error {
 	for {
 		f, err := frames.Next()
 		if errors.Is(err, io.EOF) {
-			return
+			return nil
 		}
 		if err != nil {
-			a.note(r, err)
-			panic(http.ErrAbortHandler)
+			return err
 		}
-		if in.Stream != "" && in.Stream != streamName(f.Stream) {
+		if stream != "" && stream != streamName(f.Stream) {
 			continue
 		}
-		if out.frame(f) != nil {
-			return // the client has gone, or takes nothing
+		if err := l.frame(f); err != nil {
+			return err // the client has gone, or takes nothing
 		}
-		if in.Follow {
-			out.flush()
+		if l.flushing {
+			l.flush()
 		}
 	}
 }
@@ -89,8 +112,10 @@ type logWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	json    bool
-	skip    int64 // bytes that are still to be left out
-	at      int64 // of the content
+	// flushing sends each frame at once.
+	flushing bool
+	skip     int64 // bytes that are still to be left out
+	at       int64 // of the content
 
 	mu  sync.Mutex // the heartbeat writes too
 	err error

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"longshore/internal/store"
 )
@@ -15,21 +16,30 @@ import (
 // relayedBy marks requests that another server sends on, so that they go no further.
 const relayedBy = "Longshore-Relayed-By"
 
-// relayed has the server that holds a run answer, when that is another one which can be reached. It tells whether it did.
-func (a *API) relayed(w http.ResponseWriter, r *http.Request, run store.Run) bool {
+// holder is where the server can be reached that holds a run, nil when it is held here, by nobody, or out of reach.
+func (a *API) holder(r *http.Request, run store.Run) *url.URL {
 	if run.Owner == "" || run.Owner == a.svc.Name() || run.State.Terminal() || r.Header.Get(relayedBy) != "" {
-		return false
+		return nil
 	}
 	servers, err := a.cfg.Store.Servers(r.Context())
 	if err != nil {
-		return false // it is answered from here, as far as it goes
+		return nil // it is answered from here, as far as it goes
 	}
 	i := slices.IndexFunc(servers, func(s store.Server) bool { return s.Name == run.Owner })
 	if i < 0 || servers[i].URL == "" {
-		return false
+		return nil
 	}
 	base, err := url.Parse(servers[i].URL)
 	if err != nil {
+		return nil
+	}
+	return base
+}
+
+// relayed has the server that holds a run answer, when that is another one which can be reached. It tells whether it did.
+func (a *API) relayed(w http.ResponseWriter, r *http.Request, run store.Run) bool {
+	base := a.holder(r, run)
+	if base == nil {
 		return false
 	}
 	res, err := a.ask(r, base)
@@ -40,6 +50,55 @@ func (a *API) relayed(w http.ResponseWriter, r *http.Request, run store.Run) boo
 	defer res.Body.Close()
 	pass(w, r, res)
 	return true
+}
+
+// goOn has the server that has claimed a run go on with a stream that was begun here.
+func (a *API) goOn(w http.ResponseWriter, r *http.Request, run store.Run) {
+	if !a.relayed(w, r, run) {
+		panic(http.ErrAbortHandler) // the client asks again
+	}
+}
+
+// watching is how often it is looked who holds a run that is followed and waits.
+const watching = time.Second
+
+// until ends a context when a run that waits is claimed by another server which can be reached. The returned function, called once
+// the stream has come to its end here, answers that run.
+func (a *API) until(r *http.Request, run store.Run) (context.Context, func() (store.Run, bool)) {
+	ctx, cancel := context.WithCancel(r.Context())
+	found := make(chan store.Run, 1)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		defer cancel()
+		t := time.NewTicker(watching)
+		defer t.Stop()
+		for run.Owner != a.svc.Name() && !run.State.Terminal() {
+			if a.holder(r, run) != nil {
+				found <- run
+				return
+			}
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return
+			}
+			if now, err := a.svc.Run(ctx, run.ID); err == nil {
+				run = now
+			}
+		}
+		<-ctx.Done()
+	}()
+	return ctx, func() (store.Run, bool) {
+		cancel()
+		<-over
+		select {
+		case run := <-found:
+			return run, true
+		default:
+			return run, false
+		}
+	}
 }
 
 // ask sends a request on, with what shows who sent it.
@@ -69,7 +128,11 @@ func pass(w http.ResponseWriter, r *http.Request, res *http.Response) {
 			w.Header().Set(name, v)
 		}
 	}
-	w.WriteHeader(res.StatusCode)
+	if out := writerOf(w); out == nil || out.status == 0 {
+		w.WriteHeader(res.StatusCode)
+	} else if res.StatusCode != http.StatusOK {
+		panic(http.ErrAbortHandler) // a stream that was begun here cannot become an error: the client asks again
+	}
 	control := http.NewResponseController(w)
 	buf := make([]byte, 32<<10)
 	for {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +45,7 @@ type rig struct {
 	server  *httptest.Server
 	admin   *client.Client
 	gates   gates
+	away    atomic.Bool       // the database, for the API
 	secrets map[string]string // by what the token is for
 }
 
@@ -100,12 +103,13 @@ func newRig(t testing.TB, o options) *rig {
 	if err := r.svc.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ac := api.Config{Service: r.svc, Store: r.store, Version: "test", Rate: -1, Log: log}
+	ac := api.Config{Service: r.svc, Store: &sometimes{r.store, &r.away}, Version: "test", Rate: -1, Log: log}
 	if o.api != nil {
 		o.api(&ac)
 	}
+	r.keeper = access.NewKeeper(ac.Store, ac.Now)
+	ac.Keeper = r.keeper
 	r.API = api.New(ac)
-	r.keeper = r.Keeper()
 	r.server = httptest.NewUnstartedServer(r.API)
 	r.server.Config = api.NewServer(r.API, log)
 	r.server.Start()
@@ -427,4 +431,28 @@ func (c *clock) pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
+}
+
+// sometimes is a store whose database can go away, for what the API asks before anything else.
+type sometimes struct {
+	store.Store
+	away *atomic.Bool
+}
+
+func (s *sometimes) gone() error {
+	if s.away.Load() {
+		return errors.New("sql: the connection was refused")
+	}
+	return nil
+}
+
+func (s *sometimes) Ping(ctx context.Context) error {
+	return errors.Join(s.gone(), s.Store.Ping(ctx))
+}
+
+func (s *sometimes) TokenByHash(ctx context.Context, hash string) (store.Token, error) {
+	if err := s.gone(); err != nil {
+		return store.Token{}, err
+	}
+	return s.Store.TokenByHash(ctx, hash)
 }

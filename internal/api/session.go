@@ -4,7 +4,6 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"net/url"
 
 	"longshore/internal/access"
 	"longshore/internal/task"
@@ -87,9 +86,4 @@ func (a *API) cookie(r *http.Request, secret string, seconds int) *http.Cookie {
 func seeOther(w http.ResponseWriter, path string) {
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)
-}
-
-// LoginURL is a one-time link for the administrator who sits at the server; base is where a browser reaches it.
-func (a *API) LoginURL(base string) string {
-	return base + "/login?code=" + url.QueryEscape(a.keeper.LoginCode())
 }

@@ -2,15 +2,19 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"longshore/internal/access"
 	"longshore/internal/api"
+	"longshore/internal/blob"
 	"longshore/internal/config"
+	"longshore/internal/web"
 )
 
 // EdgeConfig says how requests are answered.
@@ -49,9 +53,20 @@ func (s *Server) NewEdge(cfg EdgeConfig) *Edge {
 		keeper: keeper, url: cfg.URL,
 		API: api.New(api.Config{
 			Service: s.Service, Store: s.Store, Keeper: keeper, Version: cfg.Version, MaxUpload: int64(cfg.Limits.Upload), Rate: rate, Burst: cfg.Limits.Burst,
-			Hosts: hosts, Forwarded: cfg.Forwarded, Metrics: cfg.Metrics, Log: cfg.Log,
+			Checks: []api.Check{{Name: "blobs", Ask: s.blobsAnswer}, {Name: "worker", Ask: s.Worker.Start}},
+			Hosts:  hosts, Forwarded: cfg.Forwarded, Metrics: cfg.Metrics, Log: cfg.Log,
+			Web: web.New(web.Config{Service: s.Service, Records: s.Store, Leftovers: s.app.leftovers, URL: cfg.URL, Log: cfg.Log}),
 		}),
 	}
+}
+
+// blobsAnswer asks for a blob that is not there: that it is not is an answer too.
+func (s *Server) blobsAnswer(ctx context.Context) error {
+	_, err := s.Blobs.Stat(ctx, "sha256:"+strings.Repeat("0", 64))
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // LoginLink makes a link that lets an administrator in, once.
@@ -73,3 +88,6 @@ func (e *Edge) Managed(ctx context.Context) (bool, error) {
 	}
 	return false, nil
 }
+
+// NewHTTPServer makes a server with the time limits that keep slow clients from holding it up.
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return api.NewServer(h, log) }

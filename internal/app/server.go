@@ -41,9 +41,9 @@ type ServerConfig struct {
 	// URL is where the other servers of the database reach this one; Version is the program's.
 	URL, Version string
 	Slots        int
-	// Lease and MaxAttempts are those of durable.Config; zero means its own.
-	Lease       time.Duration
-	MaxAttempts int
+	// Lease, Backoff and MaxAttempts are those of durable.Config; zero means its own.
+	Lease, Backoff time.Duration
+	MaxAttempts    int
 	// Capacity bounds what runs use together; zero fields mean what the machine has.
 	Capacity task.Resources
 	// WorkerArgs make the command line of a worker process of this program.
@@ -60,6 +60,7 @@ type Server struct {
 	Blobs  blob.Store
 	Worker *worker.Client
 
+	app  *App
 	lock *os.File
 }
 
@@ -76,7 +77,7 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be made: %w", err)
 	}
-	s := &Server{}
+	s := &Server{app: a}
 	defer func() {
 		if err != nil && s.Store != nil {
 			err = errors.Join(err, s.Store.Close())
@@ -128,7 +129,7 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	}
 	s.Service, err = durable.New(durable.Config{
 		Store: s.Store, Blobs: s.Blobs, Worker: s.Worker, Packages: &packages{app: a}, Dir: dir, Name: cfg.Name, URL: cfg.URL, Version: cfg.Version,
-		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Lease: cfg.Lease, MaxAttempts: cfg.MaxAttempts, Log: cfg.Log, Observe: cfg.Observe,
+		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Lease: cfg.Lease, Backoff: cfg.Backoff, MaxAttempts: cfg.MaxAttempts, Log: cfg.Log, Observe: cfg.Observe,
 		Sweep: a.sweep,
 	})
 	return s, err

@@ -43,10 +43,11 @@ func (w *Watch) Metrics() http.Handler { return w.metrics.Handler() }
 
 // HTTP watches the requests that next answers.
 func (w *Watch) HTTP(next http.Handler) http.Handler {
+	next = w.metrics.HTTP(next)
 	if w.traces != nil {
-		next = w.traces.HTTP(next)
+		next = w.traces.HTTP(next) // hands on a copy of the request, in which the route is noted for those within
 	}
-	return w.metrics.HTTP(next)
+	return next
 }
 
 // Close sends what is left, for a moment.

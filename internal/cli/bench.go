@@ -45,7 +45,7 @@ how to read the figures.`,
 	c.Flags().IntVar(&o.series, "series", 200, "how many runs the back-to-back series has")
 	c.Flags().IntVar(&o.archive, "archive-mb", 500, "size of the archive that is loaded, in MB; 0 leaves it out")
 	c.Flags().StringVar(&o.docker, "docker", "docker", "the docker command line, such as \"docker -H unix:///run/other.sock\"")
-	c.AddCommand(newBenchValidate(g))
+	c.AddCommand(newBenchValidate(g), newBenchServer(g))
 	return c
 }
 
@@ -522,16 +522,19 @@ func (b *bencher) print() {
 
 // trueProgram is a static ELF program that exits with 0, so that the benchmark needs nothing from the machine.
 func trueProgram(arch string) ([]byte, error) {
-	var machine uint16
-	var code []byte
-	switch arch {
-	case "amd64":
-		machine, code = 62, []byte{0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05} // mov eax,60; xor edi,edi; syscall
-	case "arm64":
-		machine, code = 183, []byte{0x00, 0x00, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4} // mov x0,0; mov x8,93; svc 0
-	default:
+	return elfProgram(arch, map[string][]byte{
+		"amd64": {0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05},                              // mov eax,60; xor edi,edi; syscall
+		"arm64": {0x00, 0x00, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}, // mov x0,0; mov x8,93; svc 0
+	})
+}
+
+// elfProgram is the static ELF program that has nothing but the code for a processor.
+func elfProgram(arch string, codes map[string][]byte) ([]byte, error) {
+	machine, ok := map[string]uint16{"amd64": 62, "arm64": 183}[arch]
+	if !ok {
 		return nil, &task.Error{Code: task.ReasonPolicy, Message: "bench does not know the architecture " + arch}
 	}
+	code := codes[arch]
 	const base, header = 0x400000, 64 + 56
 	var b bytes.Buffer
 	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")

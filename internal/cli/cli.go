@@ -46,7 +46,7 @@ func Main(args []string, s Streams) int {
 		if _, ok := <-signals; !ok {
 			return
 		}
-		fmt.Fprintln(s.Err, "longshore: cancelling and cleaning up; interrupt again to end at once")
+		fmt.Fprintln(s.Err, "longshore: ending and cleaning up; interrupt again to end at once")
 		cancel()
 		<-signals
 		os.Exit(exitCancelled)
@@ -216,13 +216,13 @@ func (g *globals) report(ctx context.Context, err error) int {
 }
 
 func printError(w io.Writer, e *task.Error) {
-	fmt.Fprintf(w, "longshore: %s\n", e.Error())
+	fmt.Fprintf(w, "longshore: %s\n", message(e.Error()))
 	for _, f := range e.Findings {
 		if len(e.Findings) > 1 || f.Position() != "" {
-			fmt.Fprintf(w, "  %s\n", f)
+			fmt.Fprintf(w, "  %s\n", message(f.String()))
 		}
 	}
 	if e.Hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", e.Hint)
+		fmt.Fprintf(w, "  hint: %s\n", message(e.Hint))
 	}
 }

@@ -137,7 +137,7 @@ func given(text, dir string) task.Given {
 }
 
 func readInputs(name string, into map[string]task.Given) error {
-	data, err := os.ReadFile(name)
+	data, err := readDocument(name)
 	if err != nil {
 		return task.Errorf(task.CodeMissing, "cannot read the inputs: %w", err)
 	}

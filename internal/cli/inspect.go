@@ -72,7 +72,7 @@ func (g *globals) inspectAddress(a app.FolderAddress) error {
 func printTask(w io.Writer, p *app.Package) {
 	t := p.Task
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s%s\n", label, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "%-12s%s\n", label, message(fmt.Sprintf(format, args...)))
 	}
 	title := t.Name
 	if t.Version != "" {

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -57,12 +57,11 @@ func (f *openFlags) options() (opts app.OpenOptions, err error) {
 
 // readVariables reads a file in the form of ".env" files: NAME=value lines, comments, and quotes around values.
 func readVariables(name string, into map[string]string) error {
-	file, err := os.Open(name)
+	data, err := readDocument(name)
 	if err != nil {
 		return task.Errorf(task.CodeMissing, "cannot read the variables: %w", err)
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(bytes.NewReader(data))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export ")
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -250,18 +251,22 @@ func plainText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// printable replaces control characters: what a container wrote must not steer the terminal it is shown on.
+// printable replaces control characters, and those that turn the direction of text: what a stranger wrote must not steer the
+// terminal it is shown on, nor look like something else there.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '\n' || c == '\t':
 			return c
-		case c < 0x20 || c == 0x7f || c >= 0x80 && c < 0xa0:
+		case c < 0x20 || c == 0x7f || c >= 0x80 && c < 0xa0, unicode.Is(unicode.Bidi_Control, c):
 			return '\uFFFD'
 		}
 		return c
 	}, s)
 }
+
+// message is printable for text in a line of ours: further lines of it are indented, and none can be taken for one of ours.
+func message(s string) string { return strings.ReplaceAll(printable(s), "\n", "\n      ") }
 
 // observer shows a run on stderr while it lasts.
 func (g *globals) observer(log bool) *watcher {

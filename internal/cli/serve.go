@@ -139,10 +139,7 @@ type answering struct {
 
 // answer answers requests until ctx ends, and then lets runs and callers end for a while.
 func (g *globals) answer(ctx context.Context, o answering) error {
-	h := &http.Server{
-		Handler: o.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
-	}
+	h := app.NewHTTPServer(o.handler, o.log)
 	m, ml, err := metricsServer(ctx, o)
 	if err != nil {
 		return err
@@ -188,7 +185,7 @@ func metricsServer(ctx context.Context, o answering) (*http.Server, net.Listener
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.metrics)
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}, ls[0], nil
+	return app.NewHTTPServer(mux, o.log), ls[0], nil
 }
 
 // welcome prints how to get in, as long as nobody can manage the server.

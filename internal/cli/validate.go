@@ -130,7 +130,7 @@ func (g *globals) printFindings(given string, p *app.Package, valid bool) {
 		word = "NOT valid"
 	}
 	counts := countFindings(p.Findings)
-	fmt.Fprintf(g.Out, "%s: %s %s package (%s): %d errors, %d warnings, %d notes\n", given, word, p.Contract.Name(), p.Evidence,
+	fmt.Fprintf(g.Out, "%s: %s %s package (%s): %d errors, %d warnings, %d notes\n", message(given), word, p.Contract.Name(), message(p.Evidence),
 		counts[task.SeverityError], counts[task.SeverityWarning], counts[task.SeverityNote])
 }
 
@@ -139,11 +139,11 @@ func printFinding(g *globals, f task.Finding) {
 	if at != "" {
 		at += ": "
 	}
-	fmt.Fprintf(g.Out, "%s%s: %s [%s]\n", printable(at), f.Severity, printable(f.What), f.Rule)
+	fmt.Fprintf(g.Out, "%s%s: %s [%s]\n", message(at), f.Severity, message(f.What), f.Rule)
 	if f.Why != "" {
-		fmt.Fprintf(g.Out, "    why:  %s\n", printable(f.Why))
+		fmt.Fprintf(g.Out, "    why:  %s\n", message(f.Why))
 	}
 	if f.Mend != "" {
-		fmt.Fprintf(g.Out, "    mend: %s\n", printable(f.Mend))
+		fmt.Fprintf(g.Out, "    mend: %s\n", message(f.Mend))
 	}
 }

@@ -2,11 +2,12 @@ package web
 
 import (
 	"fmt"
-	"hash/fnv"
+	"hash/crc32"
 	"html/template"
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -95,11 +96,7 @@ func span(d time.Duration) string {
 const hues = 8
 
 // hue is the colour of a badge, the same for the same word everywhere.
-func hue(word string) int {
-	h := fnv.New32a()
-	h.Write([]byte(word))
-	return int(h.Sum32() % hues)
-}
+func hue(word string) int { return int(crc32.ChecksumIEEE([]byte(word)) % hues) }
 
 // clip shortens a text for a line.
 func clip(s string, n int) string {
@@ -119,12 +116,17 @@ func segments(p string) string {
 	return strings.Join(parts, "/")
 }
 
+// plainWord is a first word that may be written large: no identifier, no quotation.
+var plainWord = regexp.MustCompile(`^[a-z]+[ ,]`)
+
 // sentence makes a message of an error a sentence.
 func sentence(s string) string {
 	if s == "" {
 		return ""
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	if plainWord.MatchString(s) {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "\n") {
 		s += "."
 	}

@@ -71,17 +71,17 @@ func New(cfg Config) http.Handler {
 	mux.Handle("GET /static/{hash}/{file}", s.static())
 	mux.HandleFunc("GET /favicon.ico", s.favicon)
 	for pattern, h := range map[string]page{
-		"GET /{$}":         s.tasks,
-		"GET /tasks/{ref}": s.task,
-		"GET /import":      s.importPage,
-		"GET /runs":        s.runs,
-		"GET /runs/{id}":   s.run,
+		"GET /{$}":                             s.tasks,
+		"GET /tasks/{ref}":                     s.task,
+		"GET /import":                          s.importPage,
+		"GET /runs":                            s.runs,
+		"GET /runs/{id}":                       s.run,
 		"GET /runs/{id}/{side}/view/{path...}": s.view,
 		"GET /runs/{id}/{side}/file/{path...}": s.file,
-		"GET /usage":  s.usage,
-		"GET /system": s.system,
-		"GET /access": s.access,
-		"GET /audit":  s.audit,
+		"GET /usage":                           s.usage,
+		"GET /system":                          s.system,
+		"GET /access":                          s.access,
+		"GET /audit":                           s.audit,
 	} {
 		mux.Handle(pattern, s.known(h))
 	}

@@ -46,7 +46,7 @@ func TestServerDies(t *testing.T) {
 	}
 	s := start(t, dir, nil)
 	until(t, func() bool { release(t, dir); return s.Busy() == 0 })
-	for id := range r.accepted {
+	for _, id := range r.runs() {
 		if run := wait(t, s, id, task.Succeeded, ""); run.Attempt != 1 {
 			t.Errorf("%d attempts", run.Attempt)
 		}
@@ -64,7 +64,7 @@ func TestEndsWithoutServer(t *testing.T) {
 	p.kill()
 	until(t, func() bool { release(t, dir); return containers(dir) == 0 })
 	s := start(t, dir, nil)
-	for id := range r.accepted {
+	for _, id := range r.runs() {
 		run := wait(t, s, id, task.Succeeded, "")
 		if run.Attempt != 1 || output(t, s, id, "data") == "" {
 			t.Errorf("%d attempts, output %q", run.Attempt, output(t, s, id, "data"))
@@ -146,7 +146,7 @@ func TestFencing(t *testing.T) {
 		return len(found)
 	}
 	until(t, func() bool { return jobs() == 0 })
-	for id := range r.accepted {
+	for _, id := range r.runs() {
 		run, err := s.Run(t.Context(), id)
 		if err != nil || run.State.Terminal() || run.Attempt != 2 || run.Owner != "two" {
 			t.Errorf("after the late end: %s, attempt %d of %q, %v", run.State, run.Attempt, run.Owner, err)
@@ -156,7 +156,7 @@ func TestFencing(t *testing.T) {
 			t.Errorf("%d attempts, want 2", run.Attempt)
 		}
 	}
-	if len(r.accepted) == 0 {
+	if len(r.runs()) == 0 {
 		t.Error("nothing was accepted")
 	}
 	p.kill()
@@ -200,7 +200,7 @@ func TestOtherVersion(t *testing.T) {
 		t.Errorf("new runs go to the worker %d of another version", pid)
 	}
 	until(t, func() bool { release(t, dir); return s.Busy() == 0 })
-	for id := range r.accepted {
+	for _, id := range r.runs() {
 		wait(t, s, id, task.Succeeded, "")
 	}
 }

@@ -94,7 +94,7 @@ func TestFolder(t *testing.T) {
 		}
 	}
 	sub := durable.Submission{
-		Task: v.ID, Inputs: map[string]json.RawMessage{channel: json.RawMessage(`"@people"`)},
+		Task: v.ID, Inputs: map[string]json.RawMessage{channel: json.RawMessage(`"@people"`), "WORD": json.RawMessage(`"Moin"`)},
 		Files: map[string]durable.FileRef{"people": {Entries: []store.File{{Path: "names.txt", Digest: i.Digest, Size: i.Size}}}},
 	}
 	if len(v.Task.Variants) > 0 {
@@ -195,4 +195,39 @@ func TestDatabaseAway(t *testing.T) {
 	for id, n := range accepted {
 		whole(t, s, wait(t, s, id, task.Succeeded, ""), n)
 	}
+}
+
+// TestSamples sees what a running container uses, while it runs and afterwards.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	s := start(t, home(t), nil)
+	v := importFolder(t, s, "", script("samples", "sleep 1.5; echo $n >/outputs/data"))
+	run := wait(t, s, submit(t, s, submission(v, 1)).ID, task.Succeeded, "")
+	samples := 0
+	for e, err := range s.Events(t.Context(), run.ID, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Usage != nil && e.Usage.MemoryBytes > 0 {
+			samples++
+		}
+	}
+	if samples == 0 {
+		t.Error("its history has no sample")
+	}
+}
+
+// TestLongHome runs a server in a folder whose name is longer than a socket's may be.
+func TestLongHome(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 20), strings.Repeat("longer", 10))
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(home(t), dir); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir, nil)
+	v := importFolder(t, s, "", script("long", "echo $n >/outputs/data"))
+	wait(t, s, submit(t, s, submission(v, 1)).ID, task.Succeeded, "")
 }

@@ -84,7 +84,7 @@ func home(t testing.TB) string {
 
 // config is a server's, as the tests have it.
 func config(dir string) app.ServerConfig {
-	return app.ServerConfig{Version: cli.Version, WorkerArgs: []string{"worker", "--home", dir}, Lease: 2 * time.Second, MaxAttempts: 1000, Capacity: task.Resources{CPU: 64000, Memory: 64 << 30}}
+	return app.ServerConfig{Version: cli.Version, WorkerArgs: []string{"worker", "--home", dir}, Lease: 2 * time.Second, Backoff: 10 * time.Millisecond, MaxAttempts: 1000, Capacity: task.Resources{CPU: 64000, Memory: 64 << 30}}
 }
 
 // open makes a server and starts it.
@@ -142,7 +142,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// upload hands over a folder as a tar, with changes to its files, and answers the version.
+// importFolder hands over a folder as a tar, with changes to its files, and answers the version.
 func importFolder(t testing.TB, s *app.Server, folder string, changed map[string]string) store.Version {
 	t.Helper()
 	v, err := importInto(t.Context(), s, folder, changed)

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +47,13 @@ type report struct {
 	mu       sync.Mutex
 	accepted map[string]int        // the number that was given, by run
 	ended    map[string]task.State // what a caller was told
+}
+
+// runs are those that were accepted so far.
+func (r *report) runs() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.accepted))
 }
 
 // mine tells whether a run was accepted by the tortured server.

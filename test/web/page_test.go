@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestPage(t *testing.T) {
 		b.click("main button")
 		b.until(`!document.getElementById("signin-problem").hidden`)
 		b.has("#signin-problem", "token")
-		b.do(chromedp.Navigate(s.api.LoginURL(s.URL)))
+		b.do(chromedp.Navigate(s.edge.LoginLink()))
 		b.at("/")
 		b.has("main", "There are no tasks yet", "Import the first task")
 		b.has("header", "admin")
@@ -59,12 +60,12 @@ func TestPage(t *testing.T) {
 		b.until(`!document.getElementById("import-result").hidden`)
 		b.has("#import-result", "Nothing is chosen yet")
 
-		b.files("#folder", folder(t, "broken"))
+		b.files("#folder", absolute(t, "testdata/broken"))
 		b.until(`document.querySelectorAll(".finding").length > 0`)
 		b.has("#import-result", "cannot be imported", "descriptor.yml:", "integr", "Mend:")
 		b.accessible("import-findings")
 
-		b.files("#folder", folder(t, "survey"))
+		b.files("#folder", absolute(t, "testdata/survey"))
 		b.until(`!document.getElementById("import-actions").hidden`)
 		b.has("#import-result", "It can be imported", "cytomine", "threshold")
 		b.click("#keep")
@@ -83,9 +84,19 @@ func TestPage(t *testing.T) {
 		b.until(`!document.getElementById("import-result").hidden`)
 		b.has("#import-result", "cannot be imported")
 	})
+	story("import by name", func(t *testing.T, b *tab) {
+		for _, example := range []string{"meca/echo", "kaapana/mask-tools", "iexec/word-count", "racetrack/sum_numbers"} {
+			b.open("/import")
+			b.files("#folder", absolute(t, "../../examples/"+example))
+			b.until(`!document.getElementById("import-actions").hidden`)
+			b.click("#keep")
+			b.at("/tasks/t")
+			b.until(`document.querySelector("form#run, #variant") !== null`)
+		}
+	})
 	story("catalogue", func(t *testing.T, b *tab) {
 		b.open("/")
-		b.has("#tasks", "survey", "cytomine", "picture", "image", "outline")
+		b.has("#tasks", "survey", "cytomine", "picture", "image", "outline", "meca", "kaapana", "iexec", "racetrack")
 		b.accessible("tasks")
 		b.fill("#search", "aerial")
 		b.keys(kb.Enter)
@@ -122,7 +133,10 @@ func TestPage(t *testing.T) {
 		b.fill("[data-field=seconds] input", "3")
 		b.has("#cli", "-i threshold=99", "-i mode=cranes", `'heading=@@harbour it'\''s'`, "-i 'berths=[3, 4]'", "-i picture=@harbour.png")
 		b.has("#curl", `"berths": [3, 4]`, "-F picture=@harbour.png", `"invert": true`)
+		b.size(1280, 1000)
+		b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("run-heading").scrollIntoView()`))
 		b.screenshot("form")
+		shell(t, s, b.text("#curl"), filepath.Dir(picture)) // the command does what it says
 		b.click("#submit")
 		b.at("/runs/0")
 		b.has("#run-head", "harbour-survey")
@@ -143,11 +157,33 @@ func TestPage(t *testing.T) {
 		b.until(`document.title !== "stolen"`)
 		b.has("main", "@harbour it's", "cranes")
 		b.accessible("run")
-		b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("outputs-heading").scrollIntoView()`))
-		b.screenshot("run-outputs")
+		b.size(1280, 1150)
+		b.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))
+		b.screenshot("run-whole")
+	})
+	story("folders and variants", func(t *testing.T, b *tab) {
+		b.open("/tasks/mask-tools")
+		b.has("main", "This package has several uses")
+		b.choose("#variant", "grow")
+		b.until(`document.querySelector("[data-field=LICENCE] input")?.readOnly`) // fixed by the author
+		b.has("[data-field=LICENCE]", "fixed", "variable")
+		b.until(`document.querySelector("[data-field=RADIUS] input[data-control]").value === "1"`)
+		b.has("#cli", "--variant grow", "-i RADIUS=1")
+		b.accessible("variant")
+		b.choose("#variant", "count")
+		b.until(`document.querySelector("[data-field=LABEL] select") !== null && document.readyState === "complete"`)
+		b.files("[data-field=masks] input", absolute(t, "../../examples/kaapana/mask-tools/data/masks"))
+		b.until(`document.querySelectorAll("[data-field=masks] [data-chosen] li").length === 2`)
+		b.has("#curl", "-F masks/p1/m.mask=@masks/p1/m.mask")
+		b.click("#submit")
+		b.at("/runs/0")
+		b.until(`document.getElementById("run-head").dataset.state === "succeeded"`)
+		b.until(`document.querySelectorAll("#run-outputs .preview").length === 2`)
+		b.has("#run-outputs", "p1/count.txt", "p2/count.txt")
+		b.has("main", "p1/m.mask")
 	})
 	story("log", func(t *testing.T, b *tab) {
-		b.open("/runs")
+		b.open("/runs?task=harbour-survey")
 		b.click("#runs tbody a")
 		b.until(`"whole" in (document.getElementById("log")?.dataset || {})`)
 		b.fill("#log-search", "FOUND")
@@ -164,7 +200,7 @@ func TestPage(t *testing.T) {
 		b.until(`/\d\d:\d\d:\d\d\.\d\d\d/.test(document.getElementById("log").innerText)`)
 	})
 	story("cancel", func(t *testing.T, b *tab) {
-		b.open("/runs")
+		b.open("/runs?task=harbour-survey")
 		b.click("#runs tbody a")
 		b.at("/runs/0")
 		b.click(`a[href*="?from="]`)
@@ -216,7 +252,7 @@ func TestPage(t *testing.T) {
 		b.has("main", "harbour-survey", "Together", "admin")
 		b.accessible("usage")
 		b.open("/system")
-		b.has("main", "Capacity", "Memory claimed", "Servers", "test", "Disk for files")
+		b.has("main", "Capacity", "Memory claimed", "Servers", "test", "Disk for files", "left nothing on this machine")
 		b.accessible("system")
 		b.open("/audit")
 		b.has("main", "run.submit", "task.import")
@@ -271,7 +307,7 @@ func walk(t *testing.T, b *tab, picture string) {
 	b.keys(kb.Tab)
 	b.until(`document.activeElement.textContent === "Skip to the content"`)
 	b.keys(kb.Enter)
-	b.tabTo(`document.activeElement.matches("#tasks h2 a")`)
+	b.tabTo(`document.activeElement.matches("#tasks h2 a[href$=harbour-survey]")`)
 	b.keys(kb.Enter)
 	b.at("/tasks/harbour-survey")
 	b.tabTo(`document.activeElement.matches("[data-field=picture] input")`)
@@ -383,10 +419,22 @@ func retry(t *testing.T, s *server, secret string) {
 	}
 }
 
-// folder is a package of testdata by its absolute path.
-func folder(t *testing.T, name string) string {
+// shell does in a folder what the page shows, as a caller.
+func shell(t *testing.T, s *server, command, dir string) {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("testdata", name))
+	c := exec.CommandContext(t.Context(), "sh", "-c", strings.Replace(command, "curl ", "curl -sS --fail-with-body ", 1))
+	c.Dir, c.Env = dir, append(os.Environ(), "LONGSHORE_TOKEN="+s.token(t, "admin", access.Caller))
+	out, err := c.CombinedOutput()
+	var run struct{ ID string }
+	if err != nil || json.Unmarshal(out, &run) != nil || run.ID == "" {
+		t.Fatalf("%s\n%v: %s", command, err, out)
+	}
+}
+
+// absolute is a path for the browser.
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.FromSlash(path))
 	if err != nil {
 		t.Fatal(err)
 	}

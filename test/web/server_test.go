@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"longshore/internal/access"
-	"longshore/internal/api"
 	"longshore/internal/app"
 	"longshore/internal/image"
-	"longshore/internal/web"
 )
 
 // TestMain is the server's worker too, which is started from the same program.
@@ -47,8 +45,8 @@ const version = "test"
 // server is a whole one, with an image "busybox".
 type server struct {
 	*app.Server
-	api *api.API
-	URL string
+	edge *app.Edge
+	URL  string
 }
 
 func startServer(t *testing.T) *server {
@@ -67,14 +65,14 @@ func startServer(t *testing.T) *server {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	page := web.New(web.Config{Service: s.Service, Records: s.Store, Log: log})
-	h := api.New(api.Config{Service: s.Service, Store: s.Store, Version: version, Web: page, Log: log})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	url := "http://" + l.Addr().String()
+	h := s.NewEdge(app.EdgeConfig{URL: url, Version: version, Log: log})
 	over := make(chan struct{})
-	hs := api.NewServer(h, log)
+	hs := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	go func() {
 		defer close(over)
 		_ = hs.Serve(l) // it ends with Close
@@ -93,13 +91,13 @@ func startServer(t *testing.T) *server {
 			t.Error(err)
 		}
 	})
-	return &server{Server: s, api: h, URL: "http://" + l.Addr().String()}
+	return &server{Server: s, edge: h, URL: url}
 }
 
 // token makes one for an account.
 func (s *server) token(t *testing.T, account string, scopes ...access.Scope) string {
 	t.Helper()
-	_, secret, err := s.api.Keeper().Create(t.Context(), access.Grant{Account: account, Name: "test", Scopes: scopes})
+	_, secret, err := access.NewKeeper(s.Store, nil).Create(t.Context(), access.Grant{Account: account, Name: "test", Scopes: scopes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +143,7 @@ func importBusybox(t *testing.T, a *app.App) {
 		add(&tar.Header{Name: d + "/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 	}
 	add(&tar.Header{Name: "bin/busybox", Mode: 0o755}, program)
-	for _, applet := range []string{"sh", "cat", "cp", "echo", "head", "printf", "sleep", "test", "true"} {
+	for _, applet := range []string{"sh", "basename", "cat", "cp", "echo", "head", "mkdir", "printf", "sleep", "test", "tr", "true", "wc"} {
 		add(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeLink, Linkname: "bin/busybox", Mode: 0o755}, nil)
 	}
 	add(&tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))

@@ -150,7 +150,10 @@ func (s *Service) renew(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		s.trouble("telling that this server lives failed", s.heartbeat(ctx))
+		if err := s.heartbeat(ctx); err != nil {
+			s.trouble("telling that this server lives failed", err)
+			continue // so would the rest
+		}
 		cancel, err := s.cfg.Store.Renew(ctx, s.cfg.Name, s.now().Add(s.cfg.Lease))
 		s.trouble("renewing leases failed", err)
 		for _, id := range cancel {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"longshore/internal/store/sqlstore"
+	"longshore/internal/store/storeload"
 	"longshore/internal/store/storetest"
 )
 
@@ -38,7 +39,7 @@ func BenchmarkOwned(b *testing.B) {
 func BenchmarkMillion(b *testing.B) {
 	databases(b, func(b *testing.B, s *sqlstore.DB) {
 		now := time.Now()
-		if err := storetest.Fill(b.Context(), s, now, 1_000_000, 50_000); err != nil {
+		if err := storeload.Fill(b.Context(), s, now, 1_000_000, 50_000, nil); err != nil {
 			b.Fatal(err)
 		}
 		b.Logf("filled in %s", time.Since(now))

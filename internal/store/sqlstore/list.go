@@ -14,10 +14,10 @@ import (
 // maxNames is up to how many tasks of a search are looked for one by one.
 const maxNames = 24
 
-// The conditions of the partial indexes.
+// The conditions of the partial indexes. over is no bound: SQLite takes the first that it meets for the start of a range.
 const (
 	live = "ended_at = 0"
-	over = "ended_at > 0"
+	over = "ended_at <> 0"
 )
 
 // List implements store.Runs. What is asked for is cut into ranges, each of which an index has in order; a page is made of the

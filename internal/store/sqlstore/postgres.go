@@ -22,8 +22,14 @@ const (
 	pgReaders = 8
 )
 
-// durable makes a commit mean what it says, whatever the database's default is; stronger settings stay.
-const durable = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+const (
+	// durable makes a commit mean what it says, whatever the database's default is; stronger settings stay.
+	durable = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+	// brief is for reading: a question takes one core and not several, is planned for what is asked, and is over before it would
+	// have been compiled.
+	brief = "SELECT set_config('default_transaction_read_only', 'on', false), set_config('max_parallel_workers_per_gather', '0', false), " +
+		"set_config('plan_cache_mode', 'force_custom_plan', false), set_config('jit', 'off', false)"
+)
 
 // openPostgres opens a PostgreSQL database, which servers can share.
 func openPostgres(ctx context.Context, d *DB, name string) error {
@@ -35,18 +41,11 @@ func openPostgres(ctx context.Context, d *DB, name string) error {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
-	cfg.MaxConns = pgReaders
-	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, durable)
-		return err
-	}
-	readers, err := pgxpool.NewWithConfig(ctx, cfg)
+	readers, err := pool(ctx, cfg, pgReaders, brief)
 	if err != nil {
 		return err
 	}
-	writers := cfg.Copy()
-	writers.MaxConns = pgWriters
-	writes, err := pgxpool.NewWithConfig(ctx, writers)
+	writers, err := pool(ctx, cfg, pgWriters, durable)
 	if err != nil {
 		readers.Close()
 		return err
@@ -55,7 +54,7 @@ func openPostgres(ctx context.Context, d *DB, name string) error {
 	d.close = func() error {
 		err := db.Close()
 		readers.Close()
-		writes.Close()
+		writers.Close()
 		return err
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
@@ -67,12 +66,24 @@ func openPostgres(ctx context.Context, d *DB, name string) error {
 		goose: goose.DialectPostgres, gooseOptions: []goose.ProviderOption{goose.WithSessionLocker(locker)},
 		words: words{Text: `TEXT COLLATE "C"`, Postgres: true}, skipLocked: " FOR UPDATE SKIP LOCKED", find: "strpos", numbered: true, explain: postgresTrouble,
 	}
-	if err := d.migrate(ctx, db); err != nil {
+	schema := stdlib.OpenDBFromPool(writers)
+	if err := errors.Join(d.migrate(ctx, schema), schema.Close()); err != nil {
 		return errors.Join(fmt.Errorf("bringing its schema up to date: %w", postgresTrouble(err)), d.close())
 	}
 	d.read = db
-	d.writer = startWriter(&pgWriter{pool: writes, numbered: numbered}, pgWriters)
+	d.writer = startWriter(&pgWriter{pool: writers, numbered: numbered}, pgWriters)
 	return nil
+}
+
+// pool keeps so many connections, each of which begins with a statement.
+func pool(ctx context.Context, cfg *pgxpool.Config, most int32, begin string) (*pgxpool.Pool, error) {
+	own := cfg.Copy()
+	own.MaxConns = most
+	own.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, begin)
+		return err
+	}
+	return pgxpool.NewWithConfig(ctx, own)
 }
 
 // postgresTrouble says what to do about errors that an operator can mend.

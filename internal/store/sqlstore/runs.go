@@ -178,7 +178,7 @@ func (d *DB) Prune(ctx context.Context, before time.Time, limit int, whole bool)
 	var list []pruned
 	choose := func(flag int) statement {
 		return statement{
-			text: "SELECT " + endedColumns + ", labels FROM runs WHERE ended_at > 0 AND pruned = ? AND ended_at < ? ORDER BY ended_at LIMIT ?" + d.dialect.skipLocked,
+			text: "SELECT " + endedColumns + ", labels FROM runs WHERE ended_at <> 0 AND pruned = ? AND ended_at < ? ORDER BY ended_at LIMIT ?" + d.dialect.skipLocked,
 			args: []any{flag, micros(before), limit},
 			rows: each(func(r scanner) error {
 				p := pruned{files: flag == 0}

@@ -105,40 +105,6 @@ func drive(ctx context.Context, s store.Store) error {
 	return err
 }
 
-// Fill adds ended runs, of the last thirty days before now, and queued ones: of 40 tasks, by 20 accounts, one in fifty failed, one
-// in a thousand with a label of its own.
-func Fill(ctx context.Context, s store.Store, now time.Time, finished, queued int) error {
-	for i := range 40 {
-		if err := s.AddVersion(ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: fmt.Sprintf("task-%02d", i), Version: "1", Contract: "meca", CreatedAt: now}); err != nil {
-			return err
-		}
-	}
-	const batch = 2000
-	step := 30 * 24 * time.Hour / time.Duration(max(finished, 1))
-	for from := 0; from < finished+queued; from += batch {
-		var runs []store.Run
-		for i := from; i < min(from+batch, finished+queued); i++ {
-			at := now.Add(-time.Duration(finished-min(i, finished)) * step).Add(-time.Minute).Truncate(time.Microsecond)
-			r := newRun(at)
-			r.Task, r.TaskName, r.Account = fmt.Sprintf("t%019d", i%40), fmt.Sprintf("task-%02d", i%40), fmt.Sprintf("account-%02d", i/40%20)
-			if i%1000 == 0 {
-				r.Labels = map[string]string{"batch": fmt.Sprint(i / 100_000)}
-			}
-			if i < finished {
-				r = ended(r)
-				if i%50 == 0 {
-					r.State, r.Reason = task.Failed, task.ReasonExit
-				}
-			}
-			runs = append(runs, r)
-		}
-		if _, err := s.Submit(ctx, runs); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Question is something that is asked of a large store.
 type Question struct {
 	Name string

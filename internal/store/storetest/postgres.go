@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -22,12 +23,17 @@ type Postgres struct {
 	bin, dir string
 	sync     bool
 	cmd      *exec.Cmd
+	stop     io.WriteCloser // a line ends it
 	log      *bytes.Buffer
 	made     atomic.Int64
 }
 
-// StartPostgres starts Debian's PostgreSQL, as an unprivileged user where the test has privileges. It ends with the test. sync
-// says whether commits wait for the disk: without, tests are faster.
+// keeper is a shell script that runs a server until it reads a line. When there will be none, the test was killed: then it removes
+// the server's folder, its first argument, too. SIGQUIT ends PostgreSQL at once, as a crash would.
+const keeper = `dir=$1; shift; "$@" & read -r line; asked=$?; kill -QUIT $!; wait $!; [ $asked = 0 ] || rm -rf "$dir"`
+
+// StartPostgres starts Debian's PostgreSQL, as an unprivileged user where the test has privileges. It ends with the test, and with
+// the test's process, however that ends. sync says whether commits wait for the disk: without, tests are faster.
 func StartPostgres(t testing.TB, sync bool) *Postgres {
 	t.Helper()
 	bin := binaries(t)
@@ -42,7 +48,7 @@ func StartPostgres(t testing.TB, sync bool) *Postgres {
 			t.Fatal(err)
 		}
 	}
-	out, err := p.command("initdb", "-D", filepath.Join(dir, "data"), "-U", "longshore", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync").CombinedOutput()
+	out, err := p.command(p.program("initdb"), "-D", filepath.Join(dir, "data"), "-U", "longshore", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync").CombinedOutput()
 	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
@@ -67,8 +73,10 @@ func binaries(t testing.TB) string {
 
 const nobody = 65534
 
+func (p *Postgres) program(name string) string { return filepath.Join(p.bin, name) }
+
 func (p *Postgres) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	cmd := exec.Command(name, args...)
 	cmd.Dir = p.dir
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -84,8 +92,13 @@ func (p *Postgres) Start(t testing.TB) {
 		fsync = "on"
 	}
 	p.log = &bytes.Buffer{}
-	p.cmd = p.command("postgres", "-D", filepath.Join(p.dir, "data"), "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync="+fsync)
+	p.cmd = p.command("sh", "-c", keeper, "keeper", p.dir, p.program("postgres"), "-D", filepath.Join(p.dir, "data"), "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync="+fsync)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	stop, err := p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop = stop
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +121,7 @@ func (p *Postgres) Stop(t testing.TB) {
 	if p.cmd == nil {
 		return
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+	if _, err := io.WriteString(p.stop, "\n"); err != nil {
 		t.Error(err)
 	}
 	_ = p.cmd.Wait() // it tells of the signal

@@ -51,7 +51,7 @@ export const callJSON = (method, path, value) => call(method, path, JSON.stringi
 // sentence makes a message a sentence.
 export function sentence(text) {
   if (!text) return "";
-  const s = text[0].toUpperCase() + text.slice(1);
+  const s = /^[a-z]+[ ,]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text; // identifiers stay as they are
   return /[.!?]\s*$/.test(s) ? s : s + ".";
 }
 

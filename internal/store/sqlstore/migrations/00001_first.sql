@@ -61,11 +61,11 @@ CREATE UNIQUE INDEX runs_key ON runs (account, key) WHERE key <> '';
 CREATE INDEX runs_queue ON runs (priority DESC, id) WHERE state = 'queued';
 CREATE INDEX runs_owner ON runs (owner) WHERE owner <> '';
 CREATE INDEX runs_live ON runs (state, id, account, task_name, task, created_at) WHERE ended_at = 0;
-CREATE INDEX runs_state ON runs (state, id) WHERE ended_at > 0;
-CREATE INDEX runs_task ON runs (task, state, id) WHERE ended_at > 0;
-CREATE INDEX runs_name ON runs (task_name, state, id) WHERE ended_at > 0;
-CREATE INDEX runs_account ON runs (account, state, id) WHERE ended_at > 0;
-CREATE INDEX runs_ended ON runs (pruned, ended_at) WHERE ended_at > 0;
+CREATE INDEX runs_state ON runs (state, id) WHERE ended_at <> 0;
+CREATE INDEX runs_task ON runs (task, state, id) WHERE ended_at <> 0;
+CREATE INDEX runs_name ON runs (task_name, state, id) WHERE ended_at <> 0;
+CREATE INDEX runs_account ON runs (account, state, id) WHERE ended_at <> 0;
+CREATE INDEX runs_ended ON runs (pruned, ended_at) WHERE ended_at <> 0;
 CREATE INDEX runs_reason ON runs (reason, id) WHERE reason <> '';
 CREATE INDEX runs_cache ON runs (cache_key, id) WHERE cache_key <> '' AND state = 'succeeded';
 {{if .Postgres}}
