@@ -33,8 +33,21 @@ func (a *API) runEvents(ctx context.Context, in *eventsInput) (*stream, error) {
 		h.Set("X-Accel-Buffering", "no")
 		w.WriteHeader(http.StatusOK)
 		ctx, taken := a.until(r, run)
-		last := a.follow(ctx, w, r, in.ID, in.After)
-		if run, yes := taken(); yes {
+		foreign := func() bool {
+			if run.Owner == a.svc.Name() || run.State.Terminal() {
+				return false
+			}
+			now, err := a.svc.Run(r.Context(), run.ID)
+			return err == nil && a.holder(r, now) != nil
+		}
+		last, left := a.follow(ctx, w, r, in.ID, in.After, foreign)
+		run, yes := taken()
+		if left && !yes {
+			if now, err := a.svc.Run(r.Context(), run.ID); err == nil {
+				run = now
+			}
+		}
+		if yes || left {
 			r.Header.Set("Last-Event-ID", strconv.Itoa(last))
 			a.goOn(w, r, run)
 		}
@@ -42,7 +55,8 @@ func (a *API) runEvents(ctx context.Context, in *eventsInput) (*stream, error) {
 }
 
 // follow writes a run's events until its end, or until ctx ends. It answers the number of the last one.
-func (a *API) follow(ctx context.Context, w http.ResponseWriter, r *http.Request, id string, after int) (last int) {
+// The numbers of what happens at another server are that server's: as soon as it is foreign, left tells that it is to go on.
+func (a *API) follow(ctx context.Context, w http.ResponseWriter, r *http.Request, id string, after int, foreign func() bool) (last int, left bool) {
 	last = after
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -73,20 +87,23 @@ func (a *API) follow(ctx context.Context, w http.ResponseWriter, r *http.Request
 			switch {
 			case !more:
 				a.endOf(ctx, out, id)
-				return last
+				return last, false
 			case n.err != nil:
 				a.note(r, n.err)
 				out.send(0, v1.EventError, problemOf(n.err))
-				return last
+				return last, false
 			}
 			e := eventOf(n.event)
+			if e.State != "" && e.State != task.Queued && !e.State.Terminal() && foreign() {
+				return last, true
+			}
 			out.send(e.N, e.Kind(), e)
 			last = e.N
 		case <-ctx.Done():
-			return last
+			return last, false
 		}
 	}
-	return last
+	return last, false
 }
 
 // endOf tells the run as it is after its last event.

@@ -89,9 +89,10 @@ func newRig(t testing.TB, o options) *rig {
 	if r.pool, err = worker.NewPool(filepath.Join(r.dir, "jobs"), r.carry); err != nil {
 		t.Fatal(err)
 	}
+	r.server = httptest.NewUnstartedServer(nil) // listens, so that its URL is known
 	log := slog.New(slog.NewTextHandler(testLog{t}, nil))
 	cfg := durable.Config{
-		Store: r.store, Blobs: blobs, Worker: r.pool, Packages: packages{}, Dir: filepath.Join(r.dir, "server"), Name: "one", Version: "test",
+		Store: r.store, Blobs: blobs, Worker: r.pool, Packages: packages{}, Dir: filepath.Join(r.dir, "server"), Name: "one", Version: "test", URL: "http://" + r.server.Listener.Addr().String(),
 		Capacity: task.Resources{CPU: 8000, Memory: 8 << 30}, Slots: 32, Log: log,
 	}
 	if o.service != nil {
@@ -110,7 +111,6 @@ func newRig(t testing.TB, o options) *rig {
 	r.keeper = access.NewKeeper(ac.Store, ac.Now)
 	ac.Keeper = r.keeper
 	r.API = api.New(ac)
-	r.server = httptest.NewUnstartedServer(r.API)
 	r.server.Config = api.NewServer(r.API, log)
 	r.server.Start()
 	r.admin = r.client("root", access.Admin)
@@ -409,10 +409,6 @@ func (r *rig) idle(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("somebody is still answered: %v", err)
 	}
-}
-
-func serverAt(name, url string) store.Server {
-	return store.Server{Name: name, URL: url, Version: "test", SeenAt: time.Now().UTC()}
 }
 
 // clock is a time that a test lets pass.

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +64,8 @@ func (b *serverBench) sustained(ctx context.Context) error {
 		return err
 	}
 	const rounds = 3
-	var direct, api rateOf
+	direct := rateOf{processes: []int{os.Getpid()}}
+	api := rateOf{processes: []int{b.rig.cmd.Process.Pid, b.rig.worker()}}
 	for range rounds {
 		each := time.Duration(b.few(10_000)) * time.Millisecond
 		if err := direct.during(ctx, each, 2, b.runDirect); err != nil {
@@ -76,20 +81,23 @@ func (b *serverBench) sustained(ctx context.Context) error {
 	}
 	lost := before.Total + api.done.Load() - after.States[task.Succeeded]
 	b.add(serverFigure{What: "in process, two at a time", Figure: direct.perSecond(), Unit: "runs/s"})
+	b.add(serverFigure{What: "  CPU time of each run", Figure: direct.cpuEach(), Unit: "ms"})
 	b.add(serverFigure{What: fmt.Sprintf("through the API, %d callers", callers), Figure: api.perSecond(), Unit: "runs/s", Goal: 40, Bound: atLeast})
+	b.add(serverFigure{What: "  CPU time of each run, server and worker", Figure: api.cpuEach(), Unit: "ms"})
 	b.add(serverFigure{What: "lost, or ended otherwise than succeeded", Figure: float64(lost + after.Total - after.States[task.Succeeded]), Unit: "runs", Bound: atMost})
 	return nil
 }
 
-// rateOf counts what is done in how much time.
+// rateOf counts what is done in how much time, and in how much CPU time of processes and those that they waited for.
 type rateOf struct {
-	done atomic.Int64
-	took time.Duration
+	processes []int
+	done      atomic.Int64
+	took, cpu time.Duration
 }
 
 // during has callers do something again and again, for so long, and waits for the last.
 func (r *rateOf) during(ctx context.Context, long time.Duration, callers int, do func(context.Context) error) error {
-	start := time.Now()
+	start, used := time.Now(), r.used()
 	errs := make([]error, callers)
 	var wg sync.WaitGroup
 	for i := range callers {
@@ -103,7 +111,37 @@ func (r *rateOf) during(ctx context.Context, long time.Duration, callers int, do
 	}
 	wg.Wait()
 	r.took += time.Since(start)
+	r.cpu += r.used() - used
 	return errors.Join(errs...)
 }
 
 func (r *rateOf) perSecond() float64 { return float64(r.done.Load()) / r.took.Seconds() }
+
+func (r *rateOf) cpuEach() float64 { return millis(r.cpu) / float64(max(1, r.done.Load())) }
+
+func (r *rateOf) used() (sum time.Duration) {
+	for _, pid := range r.processes {
+		sum += cpuTime(pid)
+	}
+	return sum
+}
+
+// cpuTime is what a process, and those that it waited for, have used so far; zero when it is gone.
+func cpuTime(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The fields after the name, which stands in brackets: utime, stime, cutime and cstime are the 12th to the 15th.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	var ticks int64
+	for i := 11; i < min(15, len(fields)); i++ {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	const perSecond = 100 // USER_HZ, the same on every machine that Longshore runs on
+	return time.Duration(ticks) * time.Second / perSecond
+}

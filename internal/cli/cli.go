@@ -129,7 +129,7 @@ func examplesFirst(template string) string {
 		return template
 	}
 	j := i + strings.Index(template[i:], end) + len(end)
-	return "Examples:\n{{.Example}}\n\n" + template[:i] + template[j:]
+	return "{{if .HasExample}}Examples:\n{{.Example}}\n\n{{end}}" + template[:i] + template[j:]
 }
 
 // exactly is cobra.ExactArgs with an error that names what is missing.
@@ -163,11 +163,25 @@ func (g *globals) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// info prints a message for people, unless quiet.
+// info prints a message for people, unless quiet. Texts among args may be a stranger's.
 func (g *globals) info(format string, args ...any) {
-	if !g.quiet {
-		fmt.Fprintf(g.Err, format+"\n", args...)
+	if g.quiet {
+		return
 	}
+	safe := make([]any, len(args))
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			safe[i] = message(a)
+		case error:
+			safe[i] = message(a.Error())
+		case fmt.Stringer:
+			safe[i] = message(a.String())
+		default:
+			safe[i] = a
+		}
+	}
+	fmt.Fprintf(g.Err, format+"\n", safe...)
 }
 
 // exitError ends a command with a code whose reason was told already.

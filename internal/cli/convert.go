@@ -73,9 +73,9 @@ func (g *globals) convert(ctx context.Context, given string, f *jobFlags, after 
 		return g.printJSON(made)
 	}
 	for _, l := range made.Findings {
-		fmt.Fprintln(g.Out, l)
+		fmt.Fprintln(g.Out, message(l.String()))
 	}
-	fmt.Fprintf(g.Out, "%s: a %s package of %s (%s)\n", made.Dir, made.To, given, made.From)
+	fmt.Fprintf(g.Out, "%s: a %s package of %s (%s)\n", made.Dir, made.To, message(given), made.From)
 	g.info("next: longshore test %s", made.Dir)
 	return nil
 }

@@ -47,7 +47,7 @@ func (a archiver) write(g *globals, dir string, res *task.Result) error {
 		return task.Errorf(task.ReasonEngine, "the archive %s cannot be written: %w", a.file, err).WithHint("the outputs are in %s", dir)
 	}
 	for _, n := range notes {
-		g.info("note: %s", printable(n))
+		g.info("note: %s", n)
 	}
 	g.info("archive: %s", a.file)
 	return nil

@@ -192,7 +192,7 @@ func printResult(g *globals, res *task.Result, out string, told []string) {
 	if res.Failure != nil {
 		printFailure(g.Err, res)
 		for _, n := range notes {
-			g.info("note: %s", printable(n))
+			g.info("note: %s", n)
 		}
 		g.info("log and details: %s/%s, %s/%s", out, dispatch.LogFile, out, dispatch.ResultFile)
 		if res.Partial != "" {
@@ -201,7 +201,7 @@ func printResult(g *globals, res *task.Result, out string, told []string) {
 		return
 	}
 	for _, n := range notes {
-		g.info("note: %s", printable(n))
+		g.info("note: %s", n)
 	}
 	g.info("%s in %s (peak memory %s, CPU %.2f s); details: %s/%s", res.State, res.EndedAt.Sub(res.StartedAt).Round(time.Millisecond), res.Usage.PeakMemory, res.Usage.CPUSeconds, out, dispatch.ResultFile)
 }
@@ -214,14 +214,14 @@ func printFailure(w io.Writer, res *task.Result) {
 			fmt.Fprintf(w, "  | %s\n", printable(l))
 		}
 	}
-	fmt.Fprintf(w, "longshore: run %s failed (%s, while %s): %s\n", res.ID, f.Reason, f.Stage, printable(f.Message))
+	fmt.Fprintf(w, "longshore: run %s failed (%s, while %s): %s\n", res.ID, f.Reason, f.Stage, message(f.Message))
 	for _, x := range f.Findings {
 		if len(f.Findings) > 1 {
-			fmt.Fprintf(w, "  %s\n", printable(x.String()))
+			fmt.Fprintf(w, "  %s\n", message(x.String()))
 		}
 	}
 	if f.Hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", printable(f.Hint))
+		fmt.Fprintf(w, "  hint: %s\n", message(f.Hint))
 	}
 }
 
@@ -285,7 +285,7 @@ func (w *watcher) Moved(string, task.State) {}
 func (w *watcher) Warned(m string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.g.info("warning: %s", printable(m))
+	w.g.info("warning: %s", m)
 }
 
 // Noted implements dispatch.NoteObserver.
@@ -296,7 +296,7 @@ func (w *watcher) Noted(notes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range notes {
-		w.g.info("note: %s", printable(n))
+		w.g.info("note: %s", n)
 	}
 	w.told = append(w.told, notes...)
 }

@@ -16,10 +16,11 @@ import (
 
 func newTask(g *globals) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "task",
-		Short: "Write a task file: one use of a package, bound to folders and values",
-		Args:  exactly("a command: new"),
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:     "task",
+		Short:   "Write a task file: one use of a package, bound to folders and values",
+		Example: "  longshore task new mask-tools:1.0 grow -o task.json\n  longshore validate task.json\n  longshore run task.json -o out",
+		Args:    exactly("a command: new"),
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newTaskNew(g))
 	return c

@@ -306,7 +306,7 @@ func (t *tester) record(c check) {
 
 func (t *tester) summary() {
 	for _, n := range t.report.Notes {
-		fmt.Fprintf(t.g.Out, "note  %s\n", n)
+		fmt.Fprintf(t.g.Out, "note  %s\n", message(n))
 	}
 	fmt.Fprintln(t.g.Out, t.report.words())
 }

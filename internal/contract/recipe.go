@@ -3,10 +3,13 @@ package contract
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"longshore/internal/task"
 )
 
 // Recipe is what a contract may want to know of a Dockerfile without building it.
@@ -47,8 +50,14 @@ func (r *Recipe) Final() *RecipeStage {
 	return &r.Stages[len(r.Stages)-1]
 }
 
-// ParseRecipe parses a Dockerfile. Errors are *SyntaxError.
+// maxRecipe bounds a Dockerfile: the parser takes seconds for a MiB of short lines.
+const maxRecipe = 1 << 20
+
+// ParseRecipe parses a Dockerfile of at most 1 MiB. Errors are *SyntaxError.
 func ParseRecipe(data []byte) (*Recipe, error) {
+	if len(data) > maxRecipe {
+		return nil, &SyntaxError{Line: 1, Column: 1, Reason: fmt.Sprintf("it has %s, more than %s", task.Bytes(len(data)), task.Bytes(maxRecipe))}
+	}
 	res, err := parser.Parse(bytes.NewReader(data))
 	if err != nil {
 		return nil, recipeError(data, err)

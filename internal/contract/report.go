@@ -85,6 +85,18 @@ func ReadText(fsys fs.FS, name string) ([]byte, error) {
 	return fs.ReadFile(fsys, name)
 }
 
+// LostLink says why a file that is there cannot be reached: nil, but for a symbolic link that leads out of the package, or nowhere.
+func LostLink(fsys fs.FS, name string) error {
+	st, err := fs.Lstat(fsys, name)
+	if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	if _, err = fs.Stat(fsys, name); err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is a symbolic link that leads out of the package, or nowhere", name)
+}
+
 // KindOf names the kind of a file for people.
 func KindOf(m fs.FileMode) string {
 	switch {

@@ -84,7 +84,7 @@ func home(t testing.TB) string {
 
 // config is a server's, as the tests have it.
 func config(dir string) app.ServerConfig {
-	return app.ServerConfig{Version: cli.Version, WorkerArgs: []string{"worker", "--home", dir}, Lease: 2 * time.Second, Backoff: 10 * time.Millisecond, MaxAttempts: 1000, Capacity: task.Resources{CPU: 64000, Memory: 64 << 30}}
+	return app.ServerConfig{Version: cli.Version, WorkerArgs: []string{"worker", "--home", dir}, Lease: 2 * time.Second, Backoff: time.Millisecond, MaxAttempts: 1000, Capacity: task.Resources{CPU: 64000, Memory: 64 << 30}}
 }
 
 // open makes a server and starts it.

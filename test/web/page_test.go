@@ -133,7 +133,7 @@ func TestPage(t *testing.T) {
 		b.fill("[data-field=seconds] input", "3")
 		b.has("#cli", "-i threshold=99", "-i mode=cranes", `'heading=@@harbour it'\''s'`, "-i 'berths=[3, 4]'", "-i picture=@harbour.png")
 		b.has("#curl", `"berths": [3, 4]`, "-F picture=@harbour.png", `"invert": true`)
-		b.size(1280, 1000)
+		b.size(1280, 900)
 		b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("run-heading").scrollIntoView()`))
 		b.screenshot("form")
 		shell(t, s, b.text("#curl"), filepath.Dir(picture)) // the command does what it says
@@ -168,7 +168,7 @@ func TestPage(t *testing.T) {
 		b.until(`document.querySelector("[data-field=LICENCE] input")?.readOnly`) // fixed by the author
 		b.has("[data-field=LICENCE]", "fixed", "variable")
 		b.until(`document.querySelector("[data-field=RADIUS] input[data-control]").value === "1"`)
-		b.has("#cli", "--variant grow", "-i RADIUS=1")
+		b.has("#cli", "--template grow", "-i RADIUS=1")
 		b.accessible("variant")
 		b.choose("#variant", "count")
 		b.until(`document.querySelector("[data-field=LABEL] select") !== null && document.readyState === "complete"`)

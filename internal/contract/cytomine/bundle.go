@@ -56,6 +56,11 @@ func openPack(src contract.Source, r *report) (*pack, bool) {
 			r.found(ruleBundle, contract.At{}, "make the bundle anew: zip it with descriptor.yml at its root", "%s is not a readable zip archive: %v", printable(path.Base(src.Given)), err)
 			return nil, false
 		}
+		if len(z.File) > maxEntries {
+			r.found(ruleEntry, contract.At{}, "make the bundle anew from the descriptor and the image", "the bundle has more than %d entries", maxEntries)
+			z.Close()
+			return nil, false
+		}
 		p.zip = z
 		p.listZip(r)
 	case src.FS != nil:
@@ -83,10 +88,6 @@ func (p *pack) add(name string) {
 
 // listZip looks at every entry of the central directory before any is opened.
 func (p *pack) listZip(r *report) {
-	if len(p.zip.File) > maxEntries {
-		r.found(ruleEntry, contract.At{}, "make the bundle anew from the descriptor and the image", "the bundle has more than %d entries", maxEntries)
-		return
-	}
 	seen := map[string]bool{}
 	folders := map[string]bool{}
 	for _, f := range p.zip.File {

@@ -218,7 +218,7 @@ func (c *collector) onDisk(at, name string, t task.Type, x *extra, st fs.FileInf
 	case err != nil:
 		c.problem(at, problem{code: codeValue, message: msgType, why: err.Error()})
 	case bad != "":
-		c.problem(at, problem{code: codeValue, message: bad, mend: "it must be: " + describe(t, x)})
+		c.problem(at, problem{code: codeValue, message: bad, why: whyPicture(bad), mend: "it must be: " + describe(t, x)})
 	}
 }
 

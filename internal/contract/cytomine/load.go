@@ -2,9 +2,11 @@ package cytomine
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -53,12 +55,28 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	return l.task(d), findings
 }
 
+// unusable says why a descriptor of a folder that is there is not taken; "" when there is none.
+func (l *loader) unusable() string {
+	if l.zip != nil {
+		return ""
+	}
+	for _, name := range []string{"descriptor.yml", "descriptor.yaml"} {
+		if err := contract.LostLink(l.src.FS, name); err != nil {
+			return err.Error()
+		}
+		if st, err := fs.Stat(l.src.FS, name); err == nil && !st.Mode().IsRegular() {
+			return fmt.Sprintf("%s is a %s, not a file", name, contract.KindOf(st.Mode()))
+		}
+	}
+	return ""
+}
+
 // descriptor finds and reads the descriptor, nil when there is nothing to describe.
 func (l *loader) descriptor() *descriptor {
 	found := l.descriptors()
 	if len(found) == 0 {
 		f := l.document.found(ruleNoDescriptor, contract.At{}, "add descriptor.yml", "descriptor is not found in the default location")
-		f.Why = "descriptor.yml or descriptor.yaml lies at the root"
+		f.Why = cmp.Or(l.unusable(), "descriptor.yml or descriptor.yaml lies at the root")
 		if in := l.misplaced(); in != "" {
 			f.Mend = fmt.Sprintf("there is one at %s: name that folder", printable(in))
 			if l.zip != nil {

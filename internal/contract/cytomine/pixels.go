@@ -122,6 +122,14 @@ func checkPicture(t task.Type, x *extra, p picture, size int64, strictTIFF bool)
 	return ""
 }
 
+// whyPicture explains the one text of checkPicture that does not say what is wrong.
+func whyPicture(bad string) string {
+	if bad == msgImage {
+		return "a TIFF must have three samples per pixel, and no tiles"
+	}
+	return ""
+}
+
 // isZip tells an upload that is taken for a slide: a zip of DICOM files.
 func isZip(name string) bool {
 	f, err := os.Open(name)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"longshore/internal/contract"
@@ -189,7 +190,7 @@ func (s *stager) onDisk(at string, t task.Type, x *extra, name string) {
 	if bad, err := s.reading.onDisk(t, x, name); err != nil {
 		s.problem(at, problem{code: codeValue, message: msgType, why: err.Error()})
 	} else if bad != "" {
-		s.problem(at, problem{code: codeValue, message: bad, why: filepath.Base(name), mend: "it takes: " + describe(t, x)})
+		s.problem(at, problem{code: codeValue, message: bad, why: strings.TrimSuffix(filepath.Base(name)+": "+whyPicture(bad), ": "), mend: "it takes: " + describe(t, x)})
 	} else {
 		s.files = append(s.files, task.File{Path: at, Source: name})
 	}

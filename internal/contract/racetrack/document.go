@@ -96,6 +96,9 @@ func (l *loader) parse(fsys fs.FS, file string) (*contract.Node, []byte, bool) {
 	if err == nil && !st.Mode().IsRegular() {
 		err = fmt.Errorf("it is a %s, not a file", contract.KindOf(st.Mode()))
 	}
+	if lost := contract.LostLink(fsys, file); lost != nil {
+		err = lost
+	}
 	var data []byte
 	if err == nil {
 		data, err = contract.ReadText(fsys, file)

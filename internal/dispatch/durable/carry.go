@@ -101,7 +101,7 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 	if err := json.Unmarshal(run.Request, &sub); err != nil {
 		return worker.Job{}, nil, task.Errorf(task.ReasonEngine, "the stored request cannot be read: %w", err)
 	}
-	v, err := s.cfg.Store.Version(ctx, run.Task)
+	v, err := s.versionOf(ctx, run)
 	if err != nil {
 		return worker.Job{}, nil, s.dbError(err)
 	}

@@ -15,6 +15,7 @@ package durable
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -131,7 +132,7 @@ func New(cfg Config) (*Service, error) {
 		}
 	}
 	s := &Service{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{}, 1), free: cfg.Capacity, slots: cfg.Slots, carried: map[string]*carried{}, behind: true}
-	s.hub.live = map[string]*live{}
+	s.hub.live, s.hub.seed = map[string]*live{}, maphash.MakeSeed()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -3,6 +3,7 @@ package durable
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"math"
 	"sync"
@@ -30,9 +31,18 @@ type Event struct {
 
 // hub tells followers in this process what happens to the runs that are under way here.
 type hub struct {
+	seed maphash.Seed
 	mu   sync.Mutex
 	live map[string]*live
 	all  broadcast
+	// away wakes those who wait for runs that are not under way here: when one begins or ends here. Each run has one of them, by
+	// its ID: the many who wait for queued runs do not all look whenever one of these moves.
+	away [256]broadcast
+}
+
+// awayFrom is where a run that is not under way here is waited for; the caller holds mu.
+func (h *hub) awayFrom(id string) *broadcast {
+	return &h.away[maphash.String(h.seed, id)%uint64(len(h.away))]
 }
 
 // live is what is known of one run beyond the store.
@@ -74,6 +84,7 @@ func (h *hub) open(run store.Run) {
 	if l == nil {
 		l = &live{run: run}
 		h.live[run.ID] = l
+		h.awayFrom(run.ID).wake()
 		h.add(l, Event{At: run.CreatedAt, State: task.Queued})
 	}
 	l.run, l.log, l.started, l.parked, l.stored = run, 0, time.Time{}, false, run.State
@@ -130,6 +141,7 @@ func (h *hub) ended(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all.wake()
+	h.awayFrom(id).wake()
 	l := h.live[id]
 	if l == nil {
 		return
@@ -186,7 +198,7 @@ func (h *hub) look(id string, n int) (l *live, events []Event, changed <-chan st
 	defer h.mu.Unlock()
 	l = h.live[id]
 	if l == nil {
-		return nil, nil, h.all.wait()
+		return nil, nil, h.awayFrom(id).wait()
 	}
 	events = append(events, l.events[min(n, len(l.events)):]...)
 	if l.parked { // the store tells how it goes on

@@ -292,9 +292,32 @@ func (s *Service) Version(ctx context.Context, ref string) (store.Version, error
 type taskCache struct {
 	mu    sync.Mutex
 	tasks map[string]*task.Task
+	// versions are by ID. What an import is never changes, only whether it is hidden: that must be asked of the store.
+	versions map[string]store.Version
 }
 
 const maxCachedTasks = 1000
+
+// versionOf answers what a run is of; whether it was hidden since is not told.
+func (s *Service) versionOf(ctx context.Context, run store.Run) (store.Version, error) {
+	s.tasks.mu.Lock()
+	v, ok := s.tasks.versions[run.Task]
+	s.tasks.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := s.cfg.Store.Version(ctx, run.Task)
+	if err != nil {
+		return v, err
+	}
+	s.tasks.mu.Lock()
+	defer s.tasks.mu.Unlock()
+	if s.tasks.versions == nil || len(s.tasks.versions) >= maxCachedTasks {
+		s.tasks.versions = map[string]store.Version{}
+	}
+	s.tasks.versions[v.ID] = v
+	return v, nil
+}
 
 // Variant answers the task that a variant of a package is; "" is the only one.
 func (s *Service) Variant(ctx context.Context, v store.Version, variant string) (*task.Task, error) {

@@ -23,6 +23,11 @@ const (
 // List implements store.Runs. What is asked for is cut into ranges, each of which an index has in order; a page is made of the
 // first ones of them all.
 func (d *DB) List(ctx context.Context, f store.RunFilter) ([]store.Run, string, error) {
+	done, err := d.budget.question(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
 	limit := page(f.Limit)
 	order, after := "DESC", "id < ?"
 	if f.Oldest {
@@ -176,6 +181,11 @@ func byState(f store.RunFilter, list []*where) []*where {
 
 // Count implements store.Runs. Live runs are counted, those that ended are summed up from tallies by the hour.
 func (d *DB) Count(ctx context.Context, f store.RunFilter) (map[task.State]int64, error) {
+	done, err := d.budget.question(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var c counting
 	base := flat(f)
 	if f.Search != "" {
@@ -259,6 +269,11 @@ func (d *DB) counts(ctx context.Context, c counting) (map[task.State]int64, erro
 
 // Usage implements store.Runs.
 func (d *DB) Usage(ctx context.Context, f store.UsageFilter) ([]store.Usage, error) {
+	done, err := d.budget.question(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	base := (&where{}).equal("account", f.Account).equal("task_name", f.Name)
 	var parts []string
 	var args []any

@@ -72,6 +72,7 @@ func openPostgres(ctx context.Context, d *DB, name string) error {
 	}
 	d.read = db
 	d.writer = startWriter(&pgWriter{pool: writers, numbered: numbered}, pgWriters)
+	d.budget = newBudget(pgReaders/2, d.writer)
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,12 @@ func number(text string) string {
 	}
 }
 
+// maxRead bounds how long an answer is waited for, so that a database that says nothing holds nobody for ever, and a question that
+// reads too much ends.
+const maxRead = 30 * time.Second
+
+var errSlow = fmt.Errorf("no answer within %s: ask for less at a time, or look what keeps it busy", maxRead)
+
 // query reads what is committed.
 func (d *DB) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	if err := validArgs(args); err != nil {
@@ -34,12 +42,21 @@ func (d *DB) query(ctx context.Context, text string, args ...any) (*sql.Rows, er
 	if d.dialect.numbered {
 		text = number(text)
 	}
-	rows, err := d.read.QueryContext(ctx, text, args...)
-	return rows, d.trouble(err)
+	return d.read.QueryContext(ctx, text, args...)
 }
 
 // all reads every row with scan.
 func all[T any](ctx context.Context, d *DB, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, maxRead, errSlow)
+	defer stop()
+	list, err := read(ctx, d, scan, text, args...)
+	if err != nil && errors.Is(context.Cause(ctx), errSlow) {
+		err = errSlow
+	}
+	return list, d.trouble(err)
+}
+
+func read[T any](ctx context.Context, d *DB, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := d.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
@@ -49,11 +66,11 @@ func all[T any](ctx context.Context, d *DB, scan func(scanner) (T, error), text 
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
-			return nil, d.trouble(err)
+			return nil, err
 		}
 		list = append(list, v)
 	}
-	return list, d.trouble(rows.Err())
+	return list, rows.Err()
 }
 
 // first reads the first row, or answers store.ErrNotFound.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
@@ -83,6 +84,7 @@ func openSQLite(ctx context.Context, d *DB, path string) (err error) {
 		return err
 	}
 	d.writer = startWriter(w, 1)
+	d.budget = newBudget(max(1, runtime.NumCPU()/2), d.writer)
 	return nil
 }
 
@@ -100,7 +102,9 @@ func connect(path string, most int, cache string, more map[string]string) (*sql.
 		return nil, err
 	}
 	db.SetMaxOpenConns(most)
-	db.SetMaxIdleConns(min(most, 2))
+	// A connection that is closed takes its prepared statements with it: only one that nobody needs for a while is.
+	db.SetMaxIdleConns(most)
+	db.SetConnMaxIdleTime(time.Minute)
 	return db, nil
 }
 

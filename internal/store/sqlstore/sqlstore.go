@@ -25,6 +25,7 @@ type DB struct {
 	name    string // without its password
 	dialect dialect
 	read    reader
+	budget  *budget
 	writer  *writer
 	close   func() error
 	// process and entries number audit entries of one microsecond, of this and of other processes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,6 +64,8 @@ type writer struct {
 	mu    sync.RWMutex
 	ended bool
 	over  sync.WaitGroup
+	// written counts writes, whatever came of them.
+	written atomic.Int64
 }
 
 // startWriter begins up to so many transactions at once.
@@ -107,6 +110,7 @@ func (w *writer) gather(first *write) []*write {
 // transact does writes in one transaction and, if one of them fails, each in its own. When the commit fails or the database is
 // gone, nothing is done again: it may have happened.
 func (w *writer) transact(list []*write) {
+	w.written.Add(int64(len(list)))
 	again, err := w.inOne(list)
 	if again && len(list) > 1 {
 		for _, one := range list {

@@ -23,7 +23,7 @@ class Wrong extends Error {}
 const number = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
 // retried are the failures of a task's own that are worth another try.
-const retried = ["exit", "oom", "timeout", "not-ready", "bad-response"];
+const retried = ["exit", "oom", "timeout", "not-ready"];
 
 export function runForm() {
   const form = byID("run");
@@ -340,7 +340,7 @@ function command(form, request) {
   const words = ["longshore", "run", quote(form.dataset.task), "--server", quote(form.dataset.server)];
   const options = [];
   const option = (name, value) => options.push(`${name} ${quote(value)}`);
-  if (form.dataset.variant) option("--variant", form.dataset.variant);
+  if (form.dataset.variant) option("--template", form.dataset.variant);
   const local = localNames(request);
   for (const [name, value] of Object.entries(request.inputs)) {
     if (value instanceof Raw) option("-i", `${name}=${value.text}`);
@@ -348,10 +348,16 @@ function command(form, request) {
     else option("-i", `${name}=${Array.isArray(value) ? write(value.map((v) => (typeof v === "string" && v.startsWith("@") && local[v.slice(1)] ? "@" + local[v.slice(1)] : v))) : write(value)}`);
   }
   for (const [name, value] of Object.entries(request.env)) option("--env", `${name}=${value}`);
-  if (request.rest.limits?.cpu) option("--cpus", request.rest.limits.cpu);
-  if (request.rest.limits?.memory) option("--memory", request.rest.limits.memory);
-  if (request.rest.timeouts) option("--timeout", request.rest.timeouts.run);
-  if (request.rest.network) option("--network", "host");
+  const r = request.rest;
+  if (r.body) option("-d", r.body.startsWith("@") ? "@" + r.body : r.body);
+  if (r.limits?.cpu) option("--cpus", r.limits.cpu);
+  if (r.limits?.memory) option("--memory", r.limits.memory);
+  if (r.timeouts) option("--timeout", r.timeouts.run);
+  if (r.network) option("--network", "host");
+  if (r.priority) option("--priority", String(r.priority));
+  if (r.retry) option("--retries", String(r.retry.max));
+  for (const [name, value] of Object.entries(r.labels || {})) option("--label", `${name}=${value}`);
+  if (r.cache) options.push("--cache");
   option("-o", "out");
   return [words.join(" "), ...options].join(" \\\n  ");
 }

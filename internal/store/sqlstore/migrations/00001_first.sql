@@ -70,7 +70,9 @@ CREATE INDEX runs_reason ON runs (reason, id) WHERE reason <> '';
 CREATE INDEX runs_cache ON runs (cache_key, id) WHERE cache_key <> '' AND state = 'succeeded';
 {{if .Postgres}}
 -- A queue leaves many dead rows behind in a large table: they are cleared away long before a fifth of it is dead.
-ALTER TABLE runs SET (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_scale_factor = 0.05);
+-- What was inserted is looked at soon too, as counts of live runs then need the index only.
+ALTER TABLE runs SET (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_scale_factor = 0.05,
+	autovacuum_vacuum_insert_scale_factor = 0.005, autovacuum_vacuum_insert_threshold = 5000);
 {{end}}
 -- The labels of runs, for searches.
 CREATE TABLE labels (
@@ -100,7 +102,10 @@ CREATE TABLE tallies (
 	peak_memory  BIGINT NOT NULL,
 	PRIMARY KEY (span, at, account, task, state, reason)
 ){{.Clustered}};
-
+{{if .Postgres}}
+-- The sums of all time and of this hour change with every transaction: their old versions need room beside them.
+ALTER TABLE tallies SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
+{{end}}
 -- One line per blob and what refers to it: "version:ID", "run:ID", or "upload:ACCOUNT" until a time.
 CREATE TABLE refs (
 	digest {{.Text}} NOT NULL,
