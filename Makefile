@@ -5,7 +5,7 @@ SHELL       := bash
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TAGS    := seccomp osusergo netgo
+TAGS    := seccomp osusergo netgo sqlite_omit_load_extension
 BENCH   ?=
 FUZZTIME ?= 10s
 ROUNDS  ?= 200

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 time=${1:-10s}
-tags=${LONGSHORE_TAGS:-seccomp osusergo netgo}
+tags=${LONGSHORE_TAGS:-seccomp osusergo netgo sqlite_omit_load_extension}
 failed=() ran=0
 while IFS=: read -r file target; do
   package=./$(dirname "$file")

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tags=${LONGSHORE_TAGS:-seccomp osusergo netgo}
+tags=${LONGSHORE_TAGS:-seccomp osusergo netgo sqlite_omit_load_extension}
 [ $# -gt 0 ] || set -- ./...
 out=out/test
 mkdir -p "$out"

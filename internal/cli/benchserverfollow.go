@@ -22,7 +22,7 @@ func (b *serverBench) idle(ctx context.Context) error {
 	if err := b.runByAPI(ctx); err != nil {
 		return err
 	}
-	if err := settle(ctx, 5*time.Second); err != nil {
+	if err := settle(ctx, time.Duration(b.few(5000))*time.Millisecond); err != nil {
 		return err
 	}
 	b.add(serverFigure{What: "idle server, resident", Figure: resident(b.rig.cmd.Process.Pid), Unit: "MB", Goal: 60, Bound: atMost})

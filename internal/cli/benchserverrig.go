@@ -150,10 +150,6 @@ func (b *serverBench) tearDown(ctx context.Context) {
 // startServer starts "longshore serve" with nothing but its folder and an address set, and without a limit on requests.
 func (b *serverBench) startServer(ctx context.Context, home, database string) (*serverRig, error) {
 	g := b.local.g
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	log, err := os.Create(home + ".log")
 	if err != nil {
 		return nil, err
@@ -166,7 +162,8 @@ func (b *serverBench) startServer(ctx context.Context, home, database string) (*
 	if database != "" {
 		args = append(args, "--db", database)
 	}
-	r := &serverRig{cmd: exec.Command(self, args...), ended: make(chan error, 1)}
+	r := &serverRig{cmd: exec.Command("/proc/self/exe", args...), ended: make(chan error, 1)}
+	r.cmd.Args[0] = os.Args[0] // for ps, and for programs that are several by their name
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "LONGSHORE_") { // settings of another server
 			r.cmd.Env = append(r.cmd.Env, v)

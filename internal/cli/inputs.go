@@ -20,6 +20,7 @@ import (
 type inputFlags struct {
 	inputs  []string
 	file    string
+	inFile  map[string]task.Given // what file holds, once it was read
 	body    string
 	hasBody bool
 	env     []string
@@ -44,10 +45,7 @@ func (f *inputFlags) register(fs *pflag.FlagSet) {
 
 // names are those of the inputs given. A file that cannot be read is told when its values are.
 func (f *inputFlags) names() []string {
-	inFile := map[string]task.Given{}
-	if f.file != "" {
-		_ = readInputs(f.file, inFile)
-	}
+	inFile, _ := f.fromFile()
 	names := slices.Collect(maps.Keys(inFile))
 	for _, s := range f.inputs {
 		name, _, _ := strings.Cut(s, "=")
@@ -56,17 +54,30 @@ func (f *inputFlags) names() []string {
 	return names
 }
 
+// fromFile returns the inputs of the file, which is read once: it may be a pipe.
+func (f *inputFlags) fromFile() (map[string]task.Given, error) {
+	if f.file == "" || f.inFile != nil {
+		return f.inFile, nil
+	}
+	inFile := map[string]task.Given{}
+	if err := readInputs(f.file, inFile); err != nil {
+		return nil, err
+	}
+	f.inFile = inFile
+	return inFile, nil
+}
+
 // request reads everything the flags name. words are what followed "--", nil without it.
 func (f *inputFlags) request(in io.Reader, words []string) (task.Request, func(), error) {
 	req := task.Request{Inputs: map[string]task.Given{}, Words: words, Unbound: f.unbound}
 	usage := func(format string, args ...any) error {
 		return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf(format, args...)}).WithHint("see the Examples in --help")
 	}
-	if f.file != "" {
-		if err := readInputs(f.file, req.Inputs); err != nil {
-			return req, nil, err
-		}
+	inFile, err := f.fromFile()
+	if err != nil {
+		return req, nil, err
 	}
+	maps.Copy(req.Inputs, inFile)
 	for _, s := range f.inputs {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {

@@ -148,7 +148,7 @@ func printParameters(w io.Writer, label string, ps []task.Parameter) {
 		if len(more) > 0 {
 			extra = " (" + strings.Join(more, "; ") + ")"
 		}
-		fmt.Fprintf(w, "  %-18s %s%s\n", printable(p.Name), printable(p.Type.Describe()), printable(extra))
+		fmt.Fprintf(w, "  %-18s %s%s\n", message(p.Name), message(p.Type.Describe()), message(extra))
 		if d := strings.TrimSpace(p.Description); d != "" {
 			fmt.Fprintf(w, "  %-18s   %s\n", "", printable(strings.Join(strings.Fields(d), " ")))
 		}

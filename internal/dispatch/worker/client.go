@@ -245,6 +245,9 @@ func (c *Client) Folder(name string) string { return filepath.Join(c.cfg.Dir, na
 
 // Begin implements Worker.
 func (c *Client) Begin(ctx context.Context, j Job) error {
+	if err := makeFolder(c.cfg.Dir, j); err != nil {
+		return err
+	}
 	for again := true; ; again = false {
 		p, err := c.worker(ctx)
 		if err != nil {

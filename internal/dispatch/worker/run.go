@@ -67,6 +67,22 @@ func (p *Pool) Folder(name string) string { return filepath.Join(p.dir, name) }
 
 // Begin implements Worker.
 func (p *Pool) Begin(_ context.Context, j Job) error {
+	if err := makeFolder(p.dir, j); err != nil {
+		return err
+	}
+	return p.begin(j)
+}
+
+// makeFolder makes a job's folder. Whoever wants the job does so, before a worker is told: a job without one was forgotten.
+func makeFolder(dir string, j Job) error {
+	if err := os.MkdirAll(filepath.Join(dir, j.Name()), 0o700); err != nil {
+		return task.Errorf(task.ReasonEngine, "cannot make the job's folder: %w", err)
+	}
+	return nil
+}
+
+// begin takes on a job whose folder is there.
+func (p *Pool) begin(j Job) error {
 	if _, _, ok := Split(j.Name()); !ok {
 		return task.Errorf(task.ReasonEngine, "%q is no job's name", j.Name())
 	}
@@ -136,9 +152,6 @@ type folder struct {
 
 func (p *Pool) open(j Job, l *live) (_ *folder, err error) {
 	f := &folder{dir: p.Folder(j.Name()), job: j, live: l}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			f.close()

@@ -117,7 +117,7 @@ func (s *server) answer(ctx context.Context, c net.Conn) {
 		if q.Job == nil {
 			return
 		}
-		_ = out.Encode(failure(s.pool.Begin(ctx, *q.Job)))
+		_ = out.Encode(failure(s.pool.begin(*q.Job)))
 	case "cancel":
 		_ = out.Encode(failure(s.pool.Cancel(ctx, q.Name)))
 	case "follow":

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -11,8 +12,11 @@ import (
 	"longshore/internal/task"
 )
 
-// maxNames is up to how many tasks of a search are looked for one by one.
-const maxNames = 24
+// maxNames is up to how many tasks of a search are looked for one by one, and maxRanges how many ranges one statement has.
+const (
+	maxNames  = 200
+	maxRanges = 80
+)
 
 // The conditions of the partial indexes. over is no bound: SQLite takes the first that it meets for the start of a range.
 const (
@@ -42,23 +46,42 @@ func (d *DB) List(ctx context.Context, f store.RunFilter) ([]store.Run, string, 
 	}
 	from := labelled(common, f.Labels)
 	ranges, err := d.ranges(ctx, f)
-	if err != nil || len(ranges) == 0 {
-		return nil, "", err
-	}
-	var parts []string
-	var args []any
-	for _, w := range ranges {
-		w.all(common)
-		parts = append(parts, "SELECT id FROM (SELECT id FROM "+from+w.String()+" ORDER BY id "+order+" LIMIT ?) r")
-		args = append(append(args, w.args...), limit+1)
-	}
-	text := "SELECT " + small + " FROM runs WHERE id IN (SELECT id FROM (" + strings.Join(parts, " UNION ") + ") a ORDER BY id " + order + " LIMIT ?) ORDER BY id " + order
-	list, err := all(ctx, d, scanSmall, text, append(args, limit+1)...)
 	if err != nil {
 		return nil, "", err
 	}
+	var list []store.Run
+	for some := range slices.Chunk(ranges, maxRanges) {
+		var parts []string
+		var args []any
+		for _, w := range some {
+			w.all(common)
+			parts = append(parts, "SELECT id FROM (SELECT id FROM "+from+w.String()+" ORDER BY id "+order+" LIMIT ?) r")
+			args = append(append(args, w.args...), limit+1)
+		}
+		text := "SELECT " + small + " FROM runs WHERE id IN (SELECT id FROM (" + strings.Join(parts, " UNION ") + ") a ORDER BY id " + order + " LIMIT ?) ORDER BY id " + order
+		found, err := all(ctx, d, scanSmall, text, append(args, limit+1)...)
+		if err != nil {
+			return nil, "", err
+		}
+		list = merge(list, found, f.Oldest)
+	}
 	list, next := cut(list, limit, func(r store.Run) string { return r.ID })
 	return list, next, nil
+}
+
+// merge puts the second list into the first, by ID, each run once.
+func merge(list, more []store.Run, oldest bool) []store.Run {
+	if len(list) == 0 {
+		return more
+	}
+	list = append(list, more...)
+	slices.SortFunc(list, func(a, b store.Run) int {
+		if oldest {
+			a, b = b, a
+		}
+		return cmp.Compare(b.ID, a.ID)
+	})
+	return slices.CompactFunc(list, func(a, b store.Run) bool { return a.ID == b.ID })
 }
 
 func scanSmall(row scanner) (store.Run, error) { return scanRun(row) }
@@ -90,18 +113,14 @@ func (d *DB) ranges(ctx context.Context, f store.RunFilter) ([]*where, error) {
 	if prefix(f.Search) {
 		list = append(list, flat(f).and("id >= ? AND id < ?", f.Search, past(f.Search)))
 	}
-	switch {
-	case f.Name != "" && slices.Contains(names, f.Name):
-		list = append(list, byState(f, nil)...)
-	case f.Name != "":
-	case len(names) > maxNames:
-		list = append(list, flat(f).and("task_name IN (SELECT name FROM versions WHERE "+d.hasName()+")", strings.ToLower(f.Search)))
-	default:
-		for _, name := range names {
-			g := f
-			g.Name = name
-			list = append(list, byState(g, nil)...)
-		}
+	if f.Name != "" {
+		names = slices.DeleteFunc(names, func(n string) bool { return n != f.Name })
+	}
+	if len(names) > maxNames {
+		return append(list, flat(f).and("task_name IN (SELECT name FROM versions WHERE "+d.hasName()+")", strings.ToLower(f.Search))), nil
+	}
+	if len(names) > 0 {
+		list = append(list, byState(f, names)...)
 	}
 	return list, nil
 }
@@ -118,11 +137,8 @@ func (d *DB) named(ctx context.Context, search string) (string, []any, error) {
 	case len(names) > maxNames:
 		return "task_name IN (SELECT name FROM versions WHERE " + d.hasName() + ")", []any{folded}, nil
 	}
-	args := make([]any, len(names))
-	for i, n := range names {
-		args[i] = n
-	}
-	return "task_name IN (" + marks(len(names)) + ")", args, nil
+	w := (&where{}).oneOf("task_name", names)
+	return w.parts[0], w.args, nil
 }
 
 // hasName is the condition that a version's name has a text in lower case in it.
@@ -147,34 +163,36 @@ func same(f store.RunFilter) *where {
 
 // flat is a filter as one range.
 func flat(f store.RunFilter) *where {
-	w := same(f)
-	if len(f.States) > 0 {
-		args := make([]any, len(f.States))
-		for i, s := range f.States {
-			args[i] = string(s)
-		}
-		w.and("state IN ("+marks(len(args))+")", args...)
+	states := make([]string, len(f.States))
+	for i, s := range f.States {
+		states[i] = string(s)
 	}
-	return w
+	return same(f).oneOf("state", states)
 }
 
-// byState is a filter as one range for each state, if that is how the indexes have it.
-func byState(f store.RunFilter, list []*where) []*where {
-	if f.Reason != "" || len(f.Labels) > 0 || len(f.States) == 0 && f.Task == "" && f.Name == "" && f.Account == "" {
-		return append(list, flat(f))
+// byState is a filter as one range for each state, if that is how the indexes have it. Where names of tasks are given, runs that
+// ended have one for each of them too.
+func byState(f store.RunFilter, names []string) (list []*where) {
+	if f.Reason != "" || len(f.Labels) > 0 || len(names) == 0 && len(f.States) == 0 && f.Task == "" && f.Name == "" && f.Account == "" {
+		return []*where{flat(f).oneOf("task_name", names)}
 	}
 	states := f.States
 	if len(states) == 0 {
 		states = slices.Sorted(maps.Keys(task.Moves))
 	}
+	each := names
+	if len(each) == 0 {
+		each = []string{f.Name}
+	}
 	for _, s := range states {
-		w := same(f).and("state = ?", string(s))
-		if s.Terminal() {
-			w.and(over)
-		} else {
-			w.and(live)
+		if !s.Terminal() {
+			list = append(list, same(f).and("state = ?", string(s)).and(live).oneOf("task_name", names))
+			continue
 		}
-		list = append(list, w)
+		g := f
+		for _, g.Name = range each {
+			list = append(list, same(g).and("state = ?", string(s)).and(over))
+		}
 	}
 	return list
 }

@@ -33,6 +33,18 @@ func (w *where) equal(column, value string) *where {
 	return w.and(column+" = ?", value)
 }
 
+// oneOf adds a condition unless there are no values.
+func (w *where) oneOf(column string, values []string) *where {
+	if len(values) == 0 {
+		return w
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	return w.and(column+" IN ("+marks(len(args))+")", args...)
+}
+
 // created adds bounds of the time of creation. IDs start with it, which is what narrows the search.
 func (w *where) created(since, until time.Time) *where {
 	if !since.IsZero() {

@@ -22,7 +22,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		name string
 		run  func(t *testing.T, s suite)
 	}{
-		{"run", testRun}, {"keys", testKeys}, {"submit ended", testSubmitEnded}, {"lists", testLists}, {"pages", testPages}, {"counts", testCounts},
+		{"run", testRun}, {"keys", testKeys}, {"submit ended", testSubmitEnded}, {"lists", testLists}, {"pages", testPages}, {"search many", testSearchMany}, {"counts", testCounts},
 		{"usage", testUsage}, {"cached", testCached}, {"prune", testPrune},
 		{"claim order", testClaimOrder}, {"claim fits", testClaimFits}, {"patience", testPatience}, {"not before", testNotBefore},
 		{"finish", testFinish}, {"cancel", testCancel}, {"leases", testLeases}, {"servers", testServers},
@@ -351,6 +351,42 @@ func testPages(t *testing.T, s suite) {
 	if list, next, err := s.List(s.ctx, store.RunFilter{Limit: 25}); err != nil || len(list) != 25 || next != "" {
 		t.Errorf("a page as long as the list: %d, %q, %v", len(list), next, err)
 	}
+}
+
+// testSearchMany searches for more tasks than one question of a database may name, among runs that wait and runs that ended.
+func testSearchMany(t *testing.T, s suite) {
+	var want []string
+	for i := range 90 {
+		name := fmt.Sprintf("0000-%02d", i)
+		s.ok(s.AddVersion(s.ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: name, CreatedAt: start}))
+		for n, change := range []func(*store.Run){
+			func(r *store.Run) { r.TaskName = name },
+			func(r *store.Run) { *r = ended(*r); r.TaskName = name },
+			func(*store.Run) {}, // of another task
+		} {
+			r := s.add(start.Add(time.Duration(90*n+i)*time.Second), change)
+			if n < 2 {
+				want = append(want, r.ID)
+			}
+		}
+	}
+	slices.Sort(want)
+	for _, oldest := range []bool{true, false} {
+		f := store.RunFilter{Search: "000-", Oldest: oldest, Limit: 50}
+		var got []string
+		for more := true; more; more = f.After != "" {
+			list, next, err := s.List(s.ctx, f)
+			s.ok(err)
+			got, f.After = append(got, ids(list)...), next
+		}
+		if !oldest {
+			slices.Reverse(got)
+		}
+		s.same(got, want)
+	}
+	n, err := s.Count(s.ctx, store.RunFilter{Search: "000-"})
+	s.ok(err)
+	s.same(n, map[task.State]int64{task.Queued: 90, task.Succeeded: 90})
 }
 
 // forget removes the runs that were created since.
