@@ -59,6 +59,7 @@ func TestProblems(t *testing.T) {
 		{"no duration", "POST", "/v1/runs", `{"task":"t","timeouts":{"run":"soon"}}`, "", 400, task.CodeUsage, "run", "90s"},
 		{"no upload", "POST", "/v1/runs", `{"task":"t","files":{"f":{"digest":"sha256:00"}}}`, "", 404, task.CodeMissing, "upload", ""},
 		{"no digest", "GET", "/v1/uploads/sha256:xyz", "", "", 422, task.CodeUsage, "digest", ""},
+		{"path without end", "POST", "/v1/runs", `{"task":"t","files":{"f":{"entries":[{"path":"` + strings.Repeat("a/", 1<<21) + `a","digest":"x"}]}}}`, "", 400, task.CodeUsage, "a path in it", ""},
 		{"key", "POST", "/v1/runs", `{"task":"t"}`, "key", 400, task.CodeUsage, "key", ""},
 		{"import of two", "POST", "/v1/tasks", `{"image":"a","git":"git+b"}`, "application/json", 400, task.CodeUsage, "one thing", ""},
 		{"import of no image", "POST", "/v1/tasks", `{"image":"a"}`, "application/json", 404, task.CodeMissing, "image", ""},

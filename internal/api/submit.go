@@ -231,10 +231,16 @@ func submissionOf(req v1.RunRequest) (durable.Submission, error) {
 	)
 }
 
+// maxPath bounds paths, in bytes: the longest that Linux takes.
+const maxPath = 4095
+
 // checkEntries refuses a folder that has two things at one place.
 func checkEntries(name string, entries []v1.File) error {
 	files := map[string]bool{}
 	for _, e := range entries {
+		if len(e.Path) > maxPath {
+			return task.Errorf(task.CodeUsage, "file %q: a path in it has %d bytes, and may have %d", name, len(e.Path), maxPath)
+		}
 		if p := path.Clean(e.Path); p != e.Path || files[p] {
 			return task.Errorf(task.CodeUsage, "file %q: the path %q is there twice, or is not written plainly", name, e.Path).WithHint("name each file once, with single slashes")
 		}

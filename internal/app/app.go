@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+
 	registry "longshore/internal/app/contracts"
 	"longshore/internal/contract"
 	"longshore/internal/dispatch"
@@ -49,6 +51,8 @@ type Config struct {
 	NoCache bool
 	// Insecure allows registries without TLS.
 	Insecure bool
+	// Anonymous pulls without the user's registry logins: for packages of strangers.
+	Anonymous bool
 }
 
 // App is a configured Longshore. It is safe for concurrent use.
@@ -73,7 +77,11 @@ func New(cfg Config) (*App, error) {
 	}
 	cfg.Home = abs
 	a := &App{cfg: cfg}
-	a.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(image.Config{Dir: filepath.Join(cfg.Home, "images")}) })
+	images := image.Config{Dir: filepath.Join(cfg.Home, "images")}
+	if cfg.Anonymous {
+		images.Keychain = authn.NewMultiKeychain() // which has nothing
+	}
+	a.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(images) })
 	for _, e := range engines {
 		if cfg.Engine == "" || cfg.Engine == e.name {
 			a.engine, err = e.make(cfg)

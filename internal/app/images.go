@@ -44,7 +44,7 @@ func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Ima
 		img, err = store.Ensure(ctx, src.Name, image.Platform{}, i.app.cfg.Progress)
 	}
 	if err != nil {
-		return nil, imageError(err)
+		return nil, i.app.refusedLogin(imageError(err))
 	}
 	if src.Digest != "" && string(img.Digest()) != src.Digest {
 		return nil, (&task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("image %s has the digest %s, the package names %s", src.Name, img.Digest(), src.Digest)}).
@@ -196,6 +196,15 @@ func imageErrorOrNil(err error) error {
 		return nil
 	}
 	return imageError(err)
+}
+
+// refusedLogin tells of an image that needs a login what can be done about it where logins are not used.
+func (a *App) refusedLogin(err error) error {
+	e, ok := errors.AsType[*task.Error](err)
+	if !ok || !a.cfg.Anonymous || image.KindOf(err) != image.KindUnauthorised {
+		return err
+	}
+	return e.WithHint("servers do not use the operator's registry logins for what others import; the operator can bring the image here: longshore image pull")
 }
 
 // imageError translates the image store's errors for people.

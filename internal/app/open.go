@@ -201,12 +201,13 @@ func (a *App) openImage(p *Package, name string) error {
 	return nil
 }
 
-func openGit(ctx context.Context, p *Package, given string) error {
+// openGit clones a repository. schemes are those that may be used; none means all.
+func openGit(ctx context.Context, p *Package, given string, schemes ...string) error {
 	ref, err := gitsource.Parse(given)
 	if err != nil {
 		return err
 	}
-	checkout, cleanup, err := gitsource.Clone(ctx, gitsource.Options{Ref: ref})
+	checkout, cleanup, err := gitsource.Clone(ctx, gitsource.Options{Ref: ref, Schemes: schemes})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -43,10 +44,11 @@ type serverFigure struct {
 	What   string  `json:"what"`
 	Figure float64 `json:"figure"`
 	Unit   string  `json:"unit"`
-	// Goal is what Figure shall be at most, or at least; without AtMost and AtLeast there is none.
-	Goal    float64 `json:"goal,omitempty"`
-	Bound   string  `json:"bound,omitempty"` // atMost, atLeast
-	Verdict string  `json:"verdict,omitempty"`
+	// Goal is what Figure shall be at most, or at least, as Bound says; where that is empty there is none.
+	Goal  float64 `json:"goal,omitzero"`
+	Bound string  `json:"bound,omitempty"` // atMost, atLeast
+	// Verdict is "met" or "missed", empty without a goal.
+	Verdict string `json:"verdict,omitempty"`
 }
 
 // The bounds of goals.
@@ -127,19 +129,25 @@ func (g *globals) benchServer(ctx context.Context, o *serverBenchOptions) (err e
 		return err
 	}
 	defer func() { b.tearDown(ctx) }()
+	// What was measured before something failed is told all the same.
+	err = b.measure(ctx)
+	if g.json {
+		return errors.Join(g.printJSON(b.report), err)
+	}
+	b.print()
+	return err
+}
+
+func (b *serverBench) measure(ctx context.Context) error {
 	for _, p := range serverBenchList() {
-		if len(o.only) > 0 && !slices.Contains(o.only, p.name) {
+		if len(b.o.only) > 0 && !slices.Contains(b.o.only, p.name) {
 			continue
 		}
-		g.info("measuring: %s", p.name)
+		b.g.info("measuring: %s", p.name)
 		if err := p.do(b, ctx); err != nil {
 			return fmt.Errorf("measuring %s: %w", p.name, err)
 		}
 	}
-	if g.json {
-		return g.printJSON(b.report)
-	}
-	b.print()
 	return nil
 }
 

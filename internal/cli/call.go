@@ -29,7 +29,13 @@ only input), and the response is its only output, or a JSON object of all of the
 			}
 			f.hasBody = c.Flags().Changed("data")
 			if c.Flags().Changed("server") {
+				if err := fitsServer(c.Flags()); err != nil {
+					return err
+				}
 				return g.callOnServer(c.Context(), args[0], f, remote, after, verbose)
+			}
+			if err := needsNoServer(c.Flags()); err != nil {
+				return err
 			}
 			return g.call(c.Context(), args[0], f, after, verbose)
 		},

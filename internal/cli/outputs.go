@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -73,7 +75,7 @@ func fetchInto(ctx context.Context, c *client.Client, r v1.Run, dir string) erro
 	if _, err := c.Download(ctx, r.ID, dir); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(dir, dispatch.LogFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	log, err := createNew(dir, dispatch.LogFile)
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,21 @@ func fetchInto(ctx context.Context, c *client.Client, r v1.Run, dir string) erro
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, dispatch.ResultFile), append(data, '\n'), 0o644)
+	f, err := createNew(dir, dispatch.ResultFile)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	return errors.Join(err, f.Close())
+}
+
+// createNew makes a file of ours beside the outputs. One that is there is the server's, or a link of its making, and not followed.
+func createNew(dir, name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, task.Errorf(task.ReasonOutput, "the server names an output %q, which is what longshore's own file is called", name)
+	}
+	return f, err
 }
 
 // resultOf is a run's result; one that never got so far has hardly any.

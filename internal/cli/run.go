@@ -126,9 +126,15 @@ The exit code is the container's own, or one of the table in the README.`,
 			f.hasBody = c.Flags().Changed("data")
 			switch server := c.Flags().Changed("server"); {
 			case server:
+				if err := fitsServer(c.Flags()); err != nil {
+					return err
+				}
 				return g.runOnServer(c.Context(), args[0], f, remote, after, out, detach)
 			case detach:
 				return (&task.Error{Code: task.CodeUsage, Message: "without a server, there is nobody to look after the run"}).WithHint("add --server, or leave --detach out")
+			}
+			if err := needsNoServer(c.Flags()); err != nil {
+				return err
 			}
 			return g.run(c.Context(), args[0], f, after, out, archive)
 		},

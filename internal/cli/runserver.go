@@ -14,6 +14,8 @@ import (
 
 	"longshore/internal/api/client"
 	v1 "longshore/internal/api/v1"
+	"longshore/internal/app"
+	"longshore/internal/contract"
 	"longshore/internal/dispatch"
 	"longshore/internal/task"
 )
@@ -37,6 +39,44 @@ func (f *remoteFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.retryOn, "retry-on", []string{"exit", "oom", "timeout", "not-ready"}, "with --retries: after which reasons")
 	fs.BoolVar(&f.cache, "cache", false, "with --server: take the result of an earlier run of the same package and inputs, if there is one")
 	fs.StringVar(&f.key, "key", "", "with --server: the same key submits only once")
+}
+
+// fitsServer refuses flags that say how a package here is opened, built or packed: on a server that was done at the import.
+func fitsServer(fs *pflag.FlagSet) error {
+	for _, name := range []string{"contract", "legacy", "compat", "extra-vars", "var", "var-file", "capabilities", "no-cache", "package"} {
+		if fs.Changed(name) {
+			return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("--%s says nothing to a server: the task was imported before", name)}).
+				WithHint("leave it out; longshore run --help tells what goes with --server")
+		}
+	}
+	return nil
+}
+
+// needsNoServer refuses flags that a run here knows nothing of.
+func needsNoServer(fs *pflag.FlagSet) error {
+	for _, name := range []string{"label", "priority", "retries", "retry-on", "cache", "key"} {
+		if fs.Changed(name) {
+			return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("--%s is for runs on a server", name)}).WithHint("add --server, or leave it out")
+		}
+	}
+	return nil
+}
+
+// overriding takes -e as an environment variable, where the contract takes no overrides: those were given at the import.
+func (f *jobFlags) overriding(t v1.Task) error {
+	if len(f.open.over.either) == 0 {
+		return nil
+	}
+	c, err := app.Contract(t.Contract)
+	if err != nil {
+		return err
+	}
+	if _, over := c.(contract.Overrider); over {
+		return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("-e overrides the manifest of a %s package, and %s was imported before", t.Contract, t.Name)}).
+			WithHint("use --env for environment variables, or import the package with another manifest")
+	}
+	f.env = append(f.env, f.open.over.either...)
+	return nil
 }
 
 // remoteRun is one run on a server, from the flags to its end.
@@ -138,6 +178,9 @@ func (g *globals) callOnServer(ctx context.Context, ref string, job *jobFlags, f
 func (r *remoteRun) submit(ctx context.Context, ref string, words []string) (v1.Run, error) {
 	t, err := r.client.Task(ctx, ref, r.job.open.Variant)
 	if err != nil {
+		return v1.Run{}, err
+	}
+	if err := r.job.overriding(t); err != nil {
 		return v1.Run{}, err
 	}
 	given, done, err := r.job.request(r.g.In, words)

@@ -17,8 +17,8 @@ func newWorker(g *globals) *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			g.quiet = true // what runs say goes to their own events
-			// The server has decided about the network of each job.
-			a, err := g.open(func(c *app.Config) { c.Policy.Network = true })
+			// The server has decided about the network of each job. The operator's registry logins are not for strangers' packages.
+			a, err := g.open(func(c *app.Config) { c.Policy.Network, c.Anonymous = true, true })
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -141,6 +143,14 @@ func TestDownload(t *testing.T) {
 		if _, err := c.Download(t.Context(), "1", dir); task.CodeOf(err) != task.ReasonOutput {
 			t.Errorf("%+v: %v", bad, err)
 		}
+	}
+	// Each of these lies inside by its words, and the last leads out by way of the first.
+	files = []v1.File{{Path: "p/q/up", Mode: "link", Target: "../.."}, {Path: "result.json", Mode: "link", Target: "p/q/up/../../x"}}
+	if _, err := c.Download(t.Context(), "1", dir); task.CodeOf(err) != task.ReasonOutput {
+		t.Errorf("a link by way of a link: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "result.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is there: %v", err)
 	}
 	if got, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "*")); err != nil || len(got) != 1 {
 		t.Errorf("beside the folder: %v, %v", got, err)

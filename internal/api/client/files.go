@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -114,7 +115,25 @@ func (c *Client) Download(ctx context.Context, id, dir string) ([]v1.File, error
 			return files, err
 		}
 	}
-	return files, nil
+	return files, checkLinks(root, files)
+}
+
+// checkLinks removes links that lead out of the folder by way of other links, and refuses the whole. What they name need not exist.
+func checkLinks(root *os.Root, files []v1.File) error {
+	for _, f := range files {
+		if f.Mode != "link" {
+			continue
+		}
+		name := filepath.FromSlash(f.Path)
+		if _, err := root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(leadsOut(f), root.Remove(name))
+		}
+	}
+	return nil
+}
+
+func leadsOut(f v1.File) error {
+	return task.Errorf(task.ReasonOutput, "the output %q is a link that leads out of the folder, to %q", f.Path, f.Target)
 }
 
 func (c *Client) place(ctx context.Context, root *os.Root, id string, f v1.File) error {
@@ -130,7 +149,7 @@ func (c *Client) place(ctx context.Context, root *os.Root, id string, f v1.File)
 	}
 	if f.Mode == "link" {
 		if path.IsAbs(f.Target) || !filepath.IsLocal(filepath.Join(filepath.Dir(name), filepath.FromSlash(f.Target))) {
-			return task.Errorf(task.ReasonOutput, "the output %q is a link that leads out of the folder, to %q", f.Path, f.Target)
+			return leadsOut(f)
 		}
 		return root.Symlink(f.Target, name)
 	}

@@ -333,6 +333,12 @@ func TestCache(t *testing.T) {
 	if got := r.log(hit.ID, true); got != "hello" {
 		t.Errorf("log %q", got)
 	}
+	r.task("namesake", "stdout=hello", "write=/out/n=1") // the same bytes, handed over as another package
+	sub.Task = "namesake"
+	if run := r.wait(r.submit(sub).ID, task.Succeeded, ""); run.CachedFrom != "" {
+		t.Errorf("another package's result was taken: %s", run.CachedFrom)
+	}
+	sub.Task = "t"
 	for name, change := range map[string]func(*durable.Submission){
 		"another value": func(s *durable.Submission) { s.Inputs = map[string]json.RawMessage{"a": json.RawMessage("2")} },
 		"no cache":      func(s *durable.Submission) { s.Cache = false },

@@ -321,7 +321,8 @@ func (s *Service) record(account string, v store.Version, t *task.Task, sub *Sub
 // time change when or whether there is a result, not what it is.
 func cacheKey(v store.Version, t *task.Task, sub *Submission) string {
 	relevant := *sub
-	relevant.Task, relevant.Variant = v.Package, t.Variant
+	// The same content is another package when it is read by other rules, from another document, or under another name.
+	relevant.Task, relevant.Variant = strings.Join([]string{v.Package, v.Form, v.Contract, v.Document, packageName(v)}, "\x00"), t.Variant
 	relevant.Priority, relevant.Labels, relevant.Retry, relevant.Timeouts = 0, nil, Retry{}, task.Timeouts{}
 	data, err := json.Marshal(relevant) // maps have sorted keys
 	if err != nil {

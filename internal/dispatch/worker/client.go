@@ -66,9 +66,14 @@ func (c *Client) Start(ctx context.Context) error {
 	return err
 }
 
-// Close lets the worker go, which ends when its jobs have; their outcomes stay for the next client. With retire it ends then even
-// if another client needs it.
+// Close lets the workers go, which end when their jobs have; the outcomes stay for the next client. With retire they end then
+// even if another client needs them, and at once if they have none.
 func (c *Client) Close(retire bool) error {
+	if retire {
+		for _, s := range c.sockets() {
+			_, _ = exchange(context.Background(), s, call{Op: "retire"}, nil) // one that does not answer ends by itself
+		}
+	}
 	c.mu.Lock()
 	p := c.current
 	c.current = nil
@@ -76,11 +81,7 @@ func (c *Client) Close(retire bool) error {
 	if p == nil {
 		return nil
 	}
-	var err error
-	if retire {
-		_, err = exchange(context.Background(), p.socket, call{Op: "retire"}, nil)
-	}
-	return errors.Join(err, p.hold.Close())
+	return p.hold.Close()
 }
 
 // PID is the number of the worker process, 0 without one.

@@ -26,7 +26,6 @@ import (
 	"time"
 
 	"longshore/internal/dispatch"
-	"longshore/internal/engine"
 	"longshore/internal/task"
 )
 
@@ -62,10 +61,9 @@ type Job struct {
 	// Package says where the package lies on this machine.
 	Package Package `json:"package"`
 	// Request holds the values; the paths of its files are absolute.
-	Request    task.Request        `json:"request"`
-	Timeouts   task.Timeouts       `json:"timeouts,omitzero"`
-	Network    bool                `json:"network,omitempty"`
-	Privileges engine.Capabilities `json:"privileges,omitempty"`
+	Request  task.Request  `json:"request"`
+	Timeouts task.Timeouts `json:"timeouts,omitzero"`
+	Network  bool          `json:"network,omitempty"`
 }
 
 // Name names the attempt: "<run id>.<attempt>".

@@ -43,11 +43,16 @@ func Fill(ctx context.Context, s store.Store, now time.Time, finished, queued in
 		}
 	}
 	const batch = 2000
-	step := 30 * 24 * time.Hour / time.Duration(max(finished, 1))
+	// Each has a time of its own, as their IDs begin with it: the queued ones came within the last minute.
+	step, pause := 30*24*time.Hour/time.Duration(max(finished, 1)), time.Minute/time.Duration(max(queued, 1))
 	for from := 0; from < finished+queued; from += batch {
 		var runs []store.Run
 		for i := from; i < min(from+batch, finished+queued); i++ {
-			at := now.Add(-time.Duration(finished-min(i, finished)) * step).Add(-time.Minute).Truncate(time.Microsecond)
+			ago := time.Minute + time.Duration(finished-i)*step
+			if i >= finished {
+				ago = time.Duration(finished+queued-i) * pause
+			}
+			at := now.Add(-ago).Truncate(time.Microsecond)
 			r := Run(at)
 			r.Task, r.TaskName, r.Account = fmt.Sprintf("t%019d", i%40), fmt.Sprintf("task-%02d", i%40), fmt.Sprintf("account-%02d", i/40%20)
 			if i%1000 == 0 {
