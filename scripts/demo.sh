@@ -31,7 +31,8 @@ show() {
   case $command in *"$only"*) ;; *) return 0 ;; esac
   shown=$((shown + 1))
   local dir status=0 start=${EPOCHREALTIME/./}
-  dir=$out/$(grep -oE 'examples/[^/ ]+/[^/ ]+' <<<"$command" | head -n 1 | cut -d/ -f2- | tr / -)
+  dir=$out/$(grep -oE 'examples/[^/ ]+/[^/ ]+' <<<"$command" | head -n 1 | cut -d/ -f2- | tr / - || true)
+  [ "$dir" != "$out/" ] || dir=$out/command
   while [ -e "$dir.stdout" ]; do dir+=-again; done
   local errors=$dir.stderr answer=$dir.stdout
   command=${command/-o OUT/-o $dir}
@@ -109,6 +110,38 @@ show 'sum_numbers' '42' \
 show "today's manifest, with limits and environment; called instead of run" '"total": 42' \
   "longshore call examples/racetrack/tiny -d '{\"numbers\": [40, 2]}'"
 
+platform 'From one platform to another'
+show 'files in and out become a request and an answer; the new package passes its platform'"'"'s test' 'PASS' \
+  "longshore convert examples/cytomine/integer-addition --to meca -o $out/converted && longshore test $out/converted"
+
+# A server of its own for a moment, on a free port, with its token kept beside the outputs.
+server=''
+stop_server() { [ -z "$server" ] || kill "$server" 2>/dev/null || true; }
+trap stop_server EXIT
+start_server() {
+  export XDG_CONFIG_HOME=$PWD/$out/config
+  longshore serve --listen 127.0.0.1:0 --login-link >"$out/serve.log" 2>&1 &
+  server=$!
+  local link=''
+  for _ in $(seq 300); do
+    link=$(grep -om 1 'http://[^ ]*/login?code=[^ ]*' "$out/serve.log") && break
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  [ -n "$link" ] && longshore login "$link" --name demo >"$out/login.log" 2>&1
+}
+
+platform 'A server: runs that outlive it, an API, a web page'
+if [ -z "$only" ] || [[ 'longshore import serve --server' == *"$only"* ]]; then
+  if start_server; then
+    show 'import once, run by name' 'sum = 42' \
+      'longshore import examples/cytomine/integer-addition --server demo && longshore run --server demo integer-addition -i a=5 -i b=37 -o OUT'
+    show 'every run is on record' 'succeeded' 'longshore runs --server demo'
+  else
+    failed+=("longshore serve: $(tail -n 3 "$out/serve.log" "$out/login.log" 2>/dev/null)")
+  fi
+fi
+
 if [ -z "$only" ]; then
   for example in examples/*/*/; do
     example=${example%/}
@@ -123,4 +156,4 @@ if [ ${#failed[@]} -gt 0 ]; then
   printf '  %s\n' "${failed[@]}"
   exit 1
 fi
-printf '%s%d examples of five contracts ran; what they wrote is in %s/.%s\n' "$green" "$shown" "$out" "$plain"
+printf '%s%d commands ran, with packages of five contracts; what they wrote is in %s/.%s\n' "$green" "$shown" "$out" "$plain"

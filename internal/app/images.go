@@ -44,7 +44,7 @@ func (i *images) Ensure(ctx context.Context, src task.ImageSource) (dispatch.Ima
 		img, err = store.Ensure(ctx, src.Name, image.Platform{}, i.app.cfg.Progress)
 	}
 	if err != nil {
-		return nil, i.app.refusedLogin(imageError(err))
+		return nil, i.app.noImage(err)
 	}
 	if src.Digest != "" && string(img.Digest()) != src.Digest {
 		return nil, (&task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("image %s has the digest %s, the package names %s", src.Name, img.Digest(), src.Digest)}).
@@ -198,13 +198,13 @@ func imageErrorOrNil(err error) error {
 	return imageError(err)
 }
 
-// refusedLogin tells of an image that needs a login what can be done about it where logins are not used.
-func (a *App) refusedLogin(err error) error {
-	e, ok := errors.AsType[*task.Error](err)
-	if !ok || !a.cfg.Anonymous || image.KindOf(err) != image.KindUnauthorised {
-		return err
+// noImage translates the image store's errors. Where logins are not used, it tells what can be done about an image that needs one.
+func (a *App) noImage(err error) error {
+	out := imageError(err)
+	if e, ok := errors.AsType[*task.Error](out); ok && a.cfg.Anonymous && image.KindOf(err) == image.KindUnauthorised {
+		return e.WithHint("a server does not use the operator's registry logins for what others import; the operator can bring the image here: longshore image pull")
 	}
-	return e.WithHint("servers do not use the operator's registry logins for what others import; the operator can bring the image here: longshore image pull")
+	return out
 }
 
 // imageError translates the image store's errors for people.

@@ -181,8 +181,7 @@ func (b *serverBench) startServer(ctx context.Context, home, database string) (*
 		err = r.login(ctx, g, link)
 	}
 	if err != nil {
-		_ = r.cmd.Process.Kill()
-		return nil, errors.Join(err, <-r.ended)
+		return nil, errors.Join(err, r.end(ctx)) // with its worker, if it has one
 	}
 	return r, nil
 }

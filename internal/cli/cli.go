@@ -77,6 +77,7 @@ func newRoot(g *globals) *cobra.Command {
 		Short: "Run any task container, whoever's rules it was packaged by",
 		Long: `Longshore takes a task container packaged for MECA, Cytomine App Engine, Kaapana, iExec or
 Racetrack, unmodified, and validates, builds, tests and runs it on this machine, without a daemon.
+"longshore serve" does it for many callers, with an API and a web page.
 
 A PACKAGE is a folder, a manifest file, a bundle archive, image:NAME, or
 git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
