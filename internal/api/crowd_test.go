@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"longshore/internal/access"
+	"longshore/internal/dispatch/durable"
 	"longshore/internal/store"
 	"longshore/internal/task"
 )
@@ -148,3 +151,41 @@ func TestDatabaseAway(t *testing.T) {
 }
 
 var _ store.Store = (*sometimes)(nil)
+
+// full is a store whose database can be read and has no room. refused gets one for each heartbeat that was not taken.
+type full struct {
+	store.Store
+	refused chan struct{}
+}
+
+func (full) Submit(context.Context, []store.Run) ([]store.Run, error) {
+	return nil, fmt.Errorf("the database db: %w", store.ErrFull)
+}
+
+func (f full) Heartbeat(ctx context.Context, s store.Server) error {
+	if servers, err := f.Servers(ctx); err != nil || len(servers) == 0 {
+		return f.Store.Heartbeat(ctx, s) // the first: a server does not start without
+	}
+	select {
+	case f.refused <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("the database db: %w", store.ErrFull)
+}
+
+// TestDatabaseFull: a run that cannot be put on record is refused with the reason, and the server says that it is not ready.
+func TestDatabaseFull(t *testing.T) {
+	t.Parallel()
+	refused := make(chan struct{})
+	r := newRig(t, options{service: func(c *durable.Config) { c.Store, c.Lease = full{c.Store, refused}, 100*time.Millisecond }})
+	r.task()
+	res, data := r.ask(r.secret("ada", access.Caller), "POST", "/v1/runs", strings.NewReader(`{"task":"t"}`))
+	if p := r.problem(res, data, http.StatusInsufficientStorage, task.ReasonEngine); !strings.Contains(p.Detail, "full") || !strings.Contains(p.Hint, "room") {
+		t.Errorf("%+v", p)
+	}
+	<-refused
+	<-refused // by then the first is written down
+	if err := r.svc.Writes(t.Context()); !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), "disk") {
+		t.Error(err)
+	}
+}

@@ -73,7 +73,7 @@ func (a *API) admit(c *call, route route) (err error) {
 	}
 	if !c.who.Has(route.rule.scopes...) {
 		return access.Denied("this token may not do that: it has the scopes %s", access.Names(c.who.Scopes)).
-			WithHint("it takes one of: %s", access.Names(append([]access.Scope{access.Admin}, route.rule.scopes...)))
+			WithHint("it takes one of: %s", access.Names(withAdmin(route.rule.scopes)))
 	}
 	return nil
 }

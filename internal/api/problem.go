@@ -54,6 +54,7 @@ var causes = []struct {
 	{durable.ErrDraining, http.StatusServiceUnavailable, ""},
 	{blob.ErrTooLarge, http.StatusRequestEntityTooLarge, task.CodeLimit},
 	{blob.ErrFull, http.StatusInsufficientStorage, ""},
+	{store.ErrFull, http.StatusInsufficientStorage, ""},
 	{store.ErrConflict, http.StatusConflict, task.CodeConflict},
 }
 

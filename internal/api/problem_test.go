@@ -55,6 +55,7 @@ func TestProblems(t *testing.T) {
 		{"unknown input", "POST", "/v1/runs", `{"task":"t","inputs":{"sya":"abc"}}`, "", 422, task.ReasonInput, `"sya"`, "say"},
 		{"no such file", "POST", "/v1/runs", `{"task":"t","inputs":{"file":"@x"}}`, "", 422, task.ReasonInput, `"x"`, ""},
 		{"can never fit", "POST", "/v1/runs", `{"task":"t","limits":{"cpu":"1000"}}`, "", 403, task.ReasonPolicy, "never", ""},
+		{"network", "POST", "/v1/runs", `{"task":"t","network":true}`, "", 403, task.ReasonPolicy, "no network", "network: allowed"},
 		{"no quantity", "POST", "/v1/runs", `{"task":"t","limits":{"memory":"much"}}`, "", 400, task.CodeUsage, "limits.memory", ""},
 		{"no duration", "POST", "/v1/runs", `{"task":"t","timeouts":{"run":"soon"}}`, "", 400, task.CodeUsage, "run", "90s"},
 		{"no upload", "POST", "/v1/runs", `{"task":"t","files":{"f":{"digest":"sha256:00"}}}`, "", 404, task.CodeMissing, "upload", ""},

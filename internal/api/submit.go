@@ -156,27 +156,50 @@ func join(req *v1.RunRequest, files map[string]v1.FileRef) error {
 	if req.Inputs == nil {
 		req.Inputs = map[string]json.RawMessage{}
 	}
+	named := references(req.Inputs) // looked for once: there may be many files, and much to look through
 	for _, name := range sortedKeys(files) {
 		if _, twice := req.Files[name]; twice {
 			return task.Errorf(task.CodeUsage, "file %q is in the request and in the form", name).WithHint("send it once")
 		}
 		req.Files[name] = files[name]
-		if _, given := req.Inputs[name]; !given && req.BodyFile != name && !named(req.Inputs, name) {
-			req.Inputs[name], _ = json.Marshal("@" + name) // a string
+		ref, _ := json.Marshal("@" + name) // a string
+		if _, given := req.Inputs[name]; !given && req.BodyFile != name && !named[string(ref)] {
+			req.Inputs[name] = ref
 		}
 	}
 	return nil
 }
 
-// named tells whether an input refers to a file, at any depth.
-func named(inputs map[string]json.RawMessage, name string) bool {
-	ref, _ := json.Marshal("@" + name) // a string
+// references are the texts "@name" in inputs, at any depth, in their quotes.
+func references(inputs map[string]json.RawMessage) map[string]bool {
+	found := map[string]bool{}
 	for _, raw := range inputs {
-		if strings.Contains(string(raw), string(ref)) {
-			return true
+		for rest := string(raw); ; {
+			_, after, ok := strings.Cut(rest, `"`)
+			if !ok {
+				break
+			}
+			end := closing(after)
+			if strings.HasPrefix(after, "@") {
+				found[`"`+after[:end]+`"`] = true
+			}
+			rest = after[min(end+1, len(after)):]
 		}
 	}
-	return false
+	return found
+}
+
+// closing is where the quote is that ends a JSON string, of which s is all but the first quote.
+func closing(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return len(s)
 }
 
 func digestsOf(files map[string]durable.FileRef) []string {

@@ -53,7 +53,7 @@ func (s *Server) NewEdge(cfg EdgeConfig) *Edge {
 		keeper: keeper, url: cfg.URL,
 		API: api.New(api.Config{
 			Service: s.Service, Store: s.Store, Keeper: keeper, Version: cfg.Version, MaxUpload: int64(cfg.Limits.Upload), Rate: rate, Burst: cfg.Limits.Burst,
-			Checks: []api.Check{{Name: "blobs", Ask: s.blobsAnswer}, {Name: "worker", Ask: s.Worker.Start}},
+			Checks: []api.Check{{Name: "blobs", Ask: s.blobsAnswer}, {Name: "worker", Ask: s.Worker.Start}, {Name: "writes", Ask: s.Writes}},
 			Hosts:  hosts, Forwarded: cfg.Forwarded, Metrics: cfg.Metrics, Log: cfg.Log,
 			Web: web.New(web.Config{Service: s.Service, Records: s.Store, Leftovers: s.app.leftovers, URL: cfg.URL, Log: cfg.Log}),
 		}),

@@ -97,9 +97,11 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	if cfg.Database == "" {
 		cfg.Database = filepath.Join(dir, "longshore.db")
 	}
-	if s.Store, err = sqlstore.Open(ctx, cfg.Database); err != nil {
+	db, err := sqlstore.Open(ctx, cfg.Database)
+	if err != nil {
 		return nil, &task.Error{Code: task.ReasonEngine, Message: err.Error(), Hint: "check the --db address, and that its user may create tables"}
 	}
+	s.Store = db
 	if s.Blobs, err = openBlobs(ctx, cfg.Blobs, dir); err != nil {
 		return nil, err
 	}

@@ -162,6 +162,11 @@ func (g *globals) callOnServer(ctx context.Context, ref string, job *jobFlags, f
 		if _, err := r.client.Download(ctx, run.ID, dir); err != nil {
 			return err
 		}
+		for _, o := range res.Outputs {
+			if o.Path != "" && !filepath.IsLocal(filepath.FromSlash(o.Path)) {
+				return task.Errorf(task.ReasonOutput, "the server names an output %q, which lies outside the folder", o.Path)
+			}
+		}
 		return dispatch.WriteResponse(g.Out, res, dir)
 	}
 	if g.json {

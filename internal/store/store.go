@@ -39,6 +39,8 @@ var (
 	ErrUnsupported = errors.New("store: not supported by this database")
 	// ErrInvalid is the answer to a text that is not UTF-8 or holds a zero byte: not every database can keep it.
 	ErrInvalid = errors.New("store: a text is not UTF-8 or holds a zero byte")
+	// ErrFull is the answer to a write that the database has no room for: nothing of it was written.
+	ErrFull = errors.New("store: the database's disk is full: nothing of this was written")
 	// ErrStale is the answer to a writer whose claim was taken over by another.
 	ErrStale = errors.New("store: the run was claimed again meanwhile")
 )

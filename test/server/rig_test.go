@@ -252,26 +252,6 @@ func wait(t testing.TB, s *app.Server, id string, want task.State, reason task.C
 	return run
 }
 
-// reaches waits until a run is in a state.
-func reaches(t testing.TB, s *app.Server, id string, want task.State) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for e, err := range s.Events(ctx, id, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.State == want {
-			return
-		}
-		if e.State.Terminal() {
-			run, _ := s.Run(t.Context(), id)
-			t.Fatalf("the run ended as %s before it was %s\n%s", e.State, want, run.Result)
-		}
-	}
-	t.Fatalf("the run never was %s", want)
-}
-
 // output reads one output.
 func output(t testing.TB, s *app.Server, id, path string) string {
 	t.Helper()

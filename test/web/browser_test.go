@@ -57,7 +57,7 @@ type tab struct {
 // patience is how long anything may take to appear.
 const patience = 30 * time.Second
 
-func openTab(t *testing.T, browser context.Context, s *server) *tab {
+func openTab(browser context.Context, t *testing.T, s *server) *tab {
 	t.Helper()
 	b := &tab{t: t, url: s.URL}
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithListener(b.watch))

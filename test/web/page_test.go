@@ -26,7 +26,7 @@ func TestPage(t *testing.T) {
 	s := startServer(t)
 	browser := startBrowser(t)
 	story := func(name string, f func(t *testing.T, b *tab)) {
-		t.Run(name, func(t *testing.T) { f(t, openTab(t, browser, s)) })
+		t.Run(name, func(t *testing.T) { f(t, openTab(browser, t, s)) })
 		if t.Failed() {
 			t.FailNow()
 		}

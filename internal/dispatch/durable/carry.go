@@ -105,6 +105,9 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 	if err != nil {
 		return worker.Job{}, nil, s.dbError(err)
 	}
+	if sub.Network && !s.cfg.Network {
+		return worker.Job{}, nil, errNetwork // submitted at a server that does
+	}
 	pkg, err := s.packagePath(ctx, v)
 	if err != nil {
 		return worker.Job{}, nil, err
@@ -115,7 +118,7 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 	}
 	req, err := sub.request(local)
 	return worker.Job{
-		Run: run.ID, Attempt: run.Attempt, Request: req, Timeouts: sub.Timeouts, Network: sub.Network && s.cfg.Network,
+		Run: run.ID, Attempt: run.Attempt, Request: req, Timeouts: sub.Timeouts, Network: sub.Network,
 		Package: worker.Package{Path: pkg, Contract: v.Contract, Variant: run.Variant, Digest: v.Package},
 	}, releases, err
 }
@@ -301,7 +304,7 @@ func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 	if e.State == task.Queued {
 		written.Reason = ""
 	}
-	counted := []bool{false}
+	var counted []bool
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		var err error
 		if counted, err = s.cfg.Store.Finish(ctx, []store.End{written}); err == nil {

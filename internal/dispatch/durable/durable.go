@@ -48,6 +48,7 @@ type Service struct {
 	carried  map[string]*carried // by run
 	behind   bool                // the queue may hold runs that did not fit
 	draining bool
+	silent   error // why the last heartbeat did not arrive, nil when it did
 }
 
 // Config says what a Service works with. Store, Blobs, Worker, Packages, Dir and Name must be set.

@@ -243,7 +243,21 @@ func (s *Service) flush(ctx context.Context) {
 }
 
 func (s *Service) heartbeat(ctx context.Context) error {
-	return s.cfg.Store.Heartbeat(ctx, store.Server{Name: s.cfg.Name, URL: s.cfg.URL, Version: s.cfg.Version, Capacity: s.cfg.Capacity, SeenAt: s.now()})
+	err := s.cfg.Store.Heartbeat(ctx, store.Server{Name: s.cfg.Name, URL: s.cfg.URL, Version: s.cfg.Version, Capacity: s.cfg.Capacity, SeenAt: s.now()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = err
+	return err
+}
+
+// Writes tells whether the database took this server's last heartbeat, and else why not: one that can be read may have no room.
+func (s *Service) Writes(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent == nil {
+		return nil
+	}
+	return s.dbError(s.silent)
 }
 
 // Cancel asks for a run's end. It returns the run as it is then; it may take a moment to end.

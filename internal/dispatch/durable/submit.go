@@ -205,6 +205,9 @@ func (s *Service) Submit(ctx context.Context, account string, sub Submission) (r
 	if err := s.bind(ctx, t, &sub); err != nil {
 		return run, false, err
 	}
+	if sub.Network && !s.cfg.Network {
+		return run, false, errNetwork
+	}
 	needs := s.needs(t, &sub)
 	if err := s.canFit(ctx, needs); err != nil {
 		return run, false, err
@@ -225,6 +228,9 @@ func (s *Service) Submit(ctx context.Context, account string, sub Submission) (r
 
 // ErrDraining is the answer to submissions while the server is about to end.
 var ErrDraining = (&task.Error{Code: task.ReasonPolicy, Message: "this server takes no more runs: it is about to end"}).WithHint("try again in a moment, or ask another server")
+
+// errNetwork is the answer to runs that ask for what the server does not give: to go on without would be another run.
+var errNetwork = (&task.Error{Code: task.ReasonPolicy, Message: "this server gives runs no network"}).WithHint("leave network out, or have the operator set network: allowed")
 
 // bind checks the values as far as can be done without an image.
 func (s *Service) bind(ctx context.Context, t *task.Task, sub *Submission) error {
@@ -396,6 +402,8 @@ func (s *Service) dbError(err error) error {
 		return (&task.Error{Code: task.CodeMissing, Message: "there is no such thing on this server", Cause: err})
 	case errors.Is(err, store.ErrInvalid):
 		return (&task.Error{Code: task.CodeUsage, Message: "a text of the request is not UTF-8, or holds a zero byte", Cause: err})
+	case errors.Is(err, store.ErrFull):
+		return (&task.Error{Code: task.ReasonEngine, Message: "the disk of the server's database is full", Cause: err}).WithHint("the operator must make room; nothing was kept of this request")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}

@@ -217,7 +217,7 @@ func exchange(ctx context.Context, socket string, q call, each func(Event)) (rep
 		return reply{}, err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := json.NewEncoder(conn).Encode(q); err != nil {
 		return reply{}, err

@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"longshore/internal/store"
 )
 
 // pgWriters is how many transactions are under way at once: while one waits for the disk, the next is put together. pgReaders
@@ -94,7 +96,7 @@ func postgresTrouble(err error) error {
 	case !errors.As(err, &e):
 		return err
 	case e.Code == "53100":
-		return fmt.Errorf("its disk is full: nothing of this was written; free some space there: %w", err)
+		return fmt.Errorf("%w; free some space there: %w", store.ErrFull, err)
 	case e.Code == "53300":
 		return fmt.Errorf("it takes no more connections: raise its max_connections (a server uses up to %d): %w", pgReaders+pgWriters, err)
 	case e.Code == "25006":

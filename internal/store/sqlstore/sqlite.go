@@ -16,6 +16,8 @@ import (
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/store"
 )
 
 // walPages is after how many pages the log is copied into the file, and walBytes how large the log may get when readers keep it
@@ -173,7 +175,7 @@ func sqliteTrouble(err error) error {
 	case !errors.As(err, &e):
 		return err
 	case e.Code == sqlite3.ErrFull, e.SystemErrno == unix.ENOSPC, e.SystemErrno == unix.EDQUOT:
-		return fmt.Errorf("its disk is full: nothing of this was written; free some space: %w", err)
+		return fmt.Errorf("%w; free some space: %w", store.ErrFull, err)
 	case e.Code == sqlite3.ErrReadonly:
 		return fmt.Errorf("the file or its folder cannot be written: check their owner and that the file system is not mounted read-only: %w", err)
 	case e.Code == sqlite3.ErrCorrupt, e.Code == sqlite3.ErrNotADB:

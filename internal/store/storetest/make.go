@@ -10,8 +10,6 @@ import (
 // start is when the suite's time begins.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func id(at time.Time) string { return storeload.ID(at) }
-
 func newRun(at time.Time) store.Run { return storeload.Run(at) }
 
 func ended(r store.Run) store.Run { return storeload.Ended(r) }
