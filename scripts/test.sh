@@ -24,7 +24,7 @@ go vet -tags "$tags" "$@"
 
 go build -buildvcs=false -o "$out/testreport" ./scripts/testreport
 status=0
-go test -json -race -shuffle=on -vet=off -timeout 12m -tags "$tags" "$@" </dev/null 2>"$out/stderr.txt" |
+go test -json -race -shuffle=on -vet=off -timeout 30m -tags "$tags" "$@" </dev/null 2>"$out/stderr.txt" |
   "$out/testreport" -o "$out/output.txt" -allowed-skips scripts/allowed-skips.txt ${CI:+-strict} || status=$?
 # What go itself has to say, such as a package that does not compile, is in the report already; this is the rest.
 [ ! -s "$out/stderr.txt" ] || cat "$out/stderr.txt" >&2

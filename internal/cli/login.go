@@ -29,8 +29,8 @@ prints at its first start can be given instead of a URL: an administrator's toke
 
 The server that was logged in to last is asked when a command names none. Without a URL, the servers
 are listed.`,
-		Example: `  longshore login http://127.0.0.1:8470 --token lsk_…
-  longshore login https://longshore.example.org --name prod < token.txt
+		Example: `  longshore login https://longshore.example.org --name prod < token.txt
+  longshore login http://127.0.0.1:8470 --token lsk_…
   longshore login 'http://127.0.0.1:8470/login?code=…'
   longshore login`,
 		Args: cobra.MaximumNArgs(1),

@@ -140,7 +140,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	c := exec.Command(path, args[2:]...)
 	c.Dir = ts.MkAbs(".")
-	c.Env = append(os.Environ(), "LONGSHORE_HOME="+ts.Getenv("LONGSHORE_HOME"), "HOME="+ts.Getenv("HOME"))
+	c.Env = append(os.Environ(), "LONGSHORE_HOME="+ts.Getenv("LONGSHORE_HOME"), "HOME="+ts.Getenv("HOME"), "XDG_CONFIG_HOME=") // servers are known in HOME
 	output, err := c.StderrPipe()
 	ts.Check(err)
 	ts.Check(c.Start())
