@@ -166,7 +166,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		c := exec.Command(args[1], args[2:]...)
 		c.Dir = ts.MkAbs(".")
-		c.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+		c.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "XDG_CONFIG_HOME=")
 		if out, _ := c.Output(); strings.Contains(string(out), args[0]) {
 			return
 		}
