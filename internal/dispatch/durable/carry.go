@@ -299,6 +299,7 @@ func without(run store.Run, state task.State, f *task.Failure, now time.Time) st
 // finish writes an attempt's end down, as often as it takes.
 func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 	_, e.StartedAt = s.hub.told(run.ID)
+	e.StartedAt = e.StartedAt.Truncate(time.Microsecond)            // as the store keeps it
 	e.EndedAt = later(e.EndedAt, later(run.CreatedAt, e.StartedAt)) // also when the clock was set back
 	written := e
 	if e.State == task.Queued {
@@ -320,15 +321,30 @@ func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 	switch {
 	case !counted[0]:
 		s.cfg.Log.Warn("the end of an attempt does not count: another server has taken the run over, or it was written down before", "run", run.ID, "attempt", run.Attempt)
-		s.hub.ended(run.ID)
+		s.hub.ended(run.ID, nil)
 	case e.State == task.Queued:
 		s.tell(run, e)
 		s.hub.again(run, e)
 		time.AfterFunc(e.NotBefore.Sub(s.now()), s.lookAgain)
 	default:
 		s.tell(run, e)
-		s.hub.ended(run.ID)
+		var end *store.Run
+		if !s.asked(run.ID) { // else only the store knows who asked
+			end = asWritten(run, written)
+		}
+		s.hub.ended(run.ID, end)
 	}
+}
+
+// asWritten is a run as the store has it after its end.
+func asWritten(run store.Run, e store.End) *store.Run {
+	run.State, run.Reason, run.Result, run.Files, run.EndedAt = e.State, e.Reason, e.Result, e.Files, e.EndedAt
+	run.CPUSeconds, run.PeakMemory = e.Usage.CPUSeconds, e.Usage.PeakMemory
+	if !e.StartedAt.IsZero() {
+		run.StartedAt = e.StartedAt
+	}
+	run.Owner, run.LeaseUntil, run.NotBefore = "", time.Time{}, time.Time{}
+	return &run
 }
 
 func later(a, b time.Time) time.Time {

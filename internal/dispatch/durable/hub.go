@@ -57,6 +57,9 @@ type live struct {
 	// parked runs are back in the queue: whoever claims them next may be another server.
 	parked  bool
 	changed broadcast
+	// over is closed when the run is let go; end is then how it ended, nil when only the store knows.
+	over chan struct{}
+	end  *store.Run
 }
 
 // broadcast wakes everybody who waits for a change. Its zero value is ready; whoever uses it holds the hub's mu.
@@ -82,7 +85,7 @@ func (h *hub) open(run store.Run) {
 	defer h.mu.Unlock()
 	l := h.live[run.ID]
 	if l == nil {
-		l = &live{run: run}
+		l = &live{run: run, over: make(chan struct{})}
 		h.live[run.ID] = l
 		h.awayFrom(run.ID).wake()
 		h.add(l, Event{At: run.CreatedAt, State: task.Queued})
@@ -136,8 +139,8 @@ func (h *hub) again(run store.Run, e store.End) {
 	}
 }
 
-// ended lets a run go; what is to be known of it is in the store.
-func (h *hub) ended(id string) {
+// ended lets a run go; what is to be known of it is in the store, and in end, unless that is nil.
+func (h *hub) ended(id string, end *store.Run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all.wake()
@@ -146,6 +149,8 @@ func (h *hub) ended(id string) {
 	if l == nil {
 		return
 	}
+	l.end = end
+	close(l.over)
 	l.changed.wake()
 	delete(h.live, id)
 }
@@ -274,10 +279,16 @@ func (s *Service) Wait(ctx context.Context, id string) (store.Run, error) {
 			if err != nil || run.State.Terminal() || ctx.Err() != nil {
 				return run, err
 			}
+		} else {
+			changed = l.over // its states on the way are of no interest
 		}
 		t := time.NewTimer(following)
 		select {
 		case <-changed:
+			if l != nil && l.end != nil {
+				t.Stop()
+				return *l.end, nil
+			}
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()

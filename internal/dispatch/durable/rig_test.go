@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"longshore/internal/blob"
 	"longshore/internal/blob/disk"
 	"longshore/internal/contract"
@@ -248,7 +251,7 @@ func (r *rig) submit(sub durable.Submission) store.Run {
 	return run
 }
 
-// wait waits for a run's end.
+// wait waits for a run's end, and sees that who waits is told what the store has.
 func (r *rig) wait(id string, want task.State, reason task.Code) store.Run {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
@@ -259,6 +262,13 @@ func (r *rig) wait(id string, want task.State, reason task.Code) store.Run {
 	}
 	if run.State != want || run.Reason != reason {
 		r.t.Fatalf("run %s is %s %s, want %s %s\n%s", id, run.State, run.Reason, want, reason, run.Result)
+	}
+	kept, err := r.Run(ctx, id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if diff := cmp.Diff(kept, run, cmpopts.EquateEmpty()); diff != "" {
+		r.t.Errorf("what was kept and what was told differ (-kept +told):\n%s", diff)
 	}
 	return run
 }

@@ -221,7 +221,7 @@ func (s *Service) unpark(ctx context.Context) {
 	for _, id := range s.hub.parked() {
 		run, err := s.cfg.Store.Run(ctx, id)
 		if errors.Is(err, store.ErrNotFound) || err == nil && (run.State.Terminal() || run.Owner != "" && run.Owner != s.cfg.Name) {
-			s.hub.ended(id)
+			s.hub.ended(id, nil)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (s *Service) Cancel(ctx context.Context, id, by string) (store.Run, error) 
 		if run.EndedAt.Equal(now) { // it was queued, and ended by this
 			s.tell(run, store.End{ID: run.ID, Attempt: run.Attempt, State: run.State, EndedAt: run.EndedAt, Result: run.Result})
 		}
-		s.hub.ended(id)
+		s.hub.ended(id, nil)
 	}
 	return run, nil
 }
