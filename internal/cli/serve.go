@@ -152,6 +152,9 @@ func (g *globals) answer(ctx context.Context, o answering) error {
 	for _, l := range o.listeners {
 		go func() { failed <- h.Serve(l) }()
 		g.info("server %s listens on %s", o.server.Name(), addressURL(l, o.conf.TLS.Cert != ""))
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && o.conf.TLS.Cert == "" && o.conf.Proxy != "yes" {
+			g.info("warning: others on the network can read tokens and data on their way: set --tls-cert and --tls-key, or put a proxy with TLS before it (--proxy yes)")
+		}
 	}
 	if ml != nil {
 		go func() { failed <- m.Serve(ml) }()
