@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"longshore/internal/dispatch"
 	"longshore/internal/engine"
 )
 
@@ -135,7 +136,7 @@ func copyAll(from, to string) error {
 	case !st.Mode().IsRegular():
 		return errors.New(from + " is neither a file, a folder nor a link")
 	}
-	return copyFile(from, to, st.Mode().Perm())
+	return dispatch.CopyFile(from, to, st.Mode().Perm())
 }
 
 func each(dir string, use func(name string) error) error {
@@ -146,20 +147,6 @@ func each(dir string, use func(name string) error) error {
 		}
 	}
 	return err
-}
-
-func copyFile(from, to string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = out.ReadFrom(in)
-	return errors.Join(err, out.Close())
 }
 
 // lock takes the right to change what is in a folder, as far as it goes: root may all the same.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -236,7 +237,7 @@ func (f *former) properties(location string) []string {
 	if s == nil {
 		return nil
 	}
-	return sortedKeys(s.Properties)
+	return slices.Sorted(maps.Keys(s.Properties))
 }
 
 func (f *former) resolve(s *huma.Schema) *huma.Schema {

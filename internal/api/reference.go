@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -90,7 +92,7 @@ func (b *page) problems() {
 	for code := range statuses {
 		words[string(code)] = code
 	}
-	for _, word := range sortedKeys(words) {
+	for _, word := range slices.Sorted(maps.Keys(words)) {
 		status := statuses[words[word]]
 		b.line("| `%s` | %d %s |", word, status, http.StatusText(status))
 	}
@@ -120,7 +122,7 @@ func (b *page) operation(r Route, op *huma.Operation) {
 		b.line("Request: %s.", b.media(op.RequestBody.Content))
 		b.line("")
 	}
-	for _, status := range sortedKeys(op.Responses) {
+	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 		if status != "default" {
 			b.line("Answer: %s%s.", status, prefixed(" with ", b.media(op.Responses[status].Content)))
 			b.line("")
@@ -139,7 +141,7 @@ func cell(s string) string { return strings.ReplaceAll(strings.ReplaceAll(s, "\n
 
 func (b *page) media(content map[string]*huma.MediaType) string {
 	var words []string
-	for _, kind := range sortedKeys(content) {
+	for _, kind := range slices.Sorted(maps.Keys(content)) {
 		word := "`" + kind + "`"
 		if s := content[kind].Schema; s != nil && s.Ref != "" {
 			word = b.kind(s) + " as " + word
@@ -183,13 +185,13 @@ func (b *page) schemas() {
 	b.line("## Documents")
 	b.line("")
 	all := b.registry.Map()
-	for _, name := range sortedKeys(all) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
 		b.line("### %s", name)
 		b.line("")
 		b.line("| field | type | |")
 		b.line("| --- | --- | --- |")
-		for _, field := range sortedKeys(s.Properties) {
+		for _, field := range slices.Sorted(maps.Keys(s.Properties)) {
 			f := s.Properties[field]
 			needed := ""
 			for _, r := range s.Required {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,7 +159,7 @@ func join(req *v1.RunRequest, files map[string]v1.FileRef) error {
 		req.Inputs = map[string]json.RawMessage{}
 	}
 	named := references(req.Inputs) // looked for once: there may be many files, and much to look through
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if _, twice := req.Files[name]; twice {
 			return task.Errorf(task.CodeUsage, "file %q is in the request and in the form", name).WithHint("send it once")
 		}
@@ -204,7 +206,7 @@ func closing(s string) int {
 
 func digestsOf(files map[string]durable.FileRef) []string {
 	var list []string
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f := files[name]
 		if f.Digest != "" {
 			list = append(list, f.Digest)
@@ -224,7 +226,7 @@ func submissionOf(req v1.RunRequest) (durable.Submission, error) {
 		Task: req.Task, Variant: req.Variant, Inputs: req.Inputs, Args: req.Args, Unbound: req.Unbound, Body: req.Body, BodyFile: req.BodyFile, Network: req.Network,
 		Priority: req.Priority, Labels: req.Labels, Retry: durable.Retry{Max: req.Retry.Max, On: req.Retry.On}, Cache: req.Cache,
 	}
-	for _, name := range sortedKeys(req.Env) {
+	for _, name := range slices.Sorted(maps.Keys(req.Env)) {
 		sub.Env = append(sub.Env, task.EnvVar{Name: name, Value: req.Env[name]})
 	}
 	for name, f := range req.Files {

@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"longshore/internal/access"
@@ -181,7 +183,7 @@ func (a *API) importForm(ctx context.Context, req *v1.ImportRequest) error {
 				return err
 			}
 		default:
-			return task.Errorf(task.CodeUsage, "the form has a part %q, which nobody knows", p.FormName()).WithHint("there are: file, dryRun, %s", strings.Join(sortedKeys(options), ", "))
+			return task.Errorf(task.CodeUsage, "the form has a part %q, which nobody knows", p.FormName()).WithHint("there are: file, dryRun, %s", strings.Join(slices.Sorted(maps.Keys(options)), ", "))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func parseDuration(s string) (time.Duration, error) {
 
 // durations reads several, of which those that are empty stay zero.
 func durations(given map[string]string, into map[string]*time.Duration) error {
-	for _, name := range sortedKeys(given) {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if given[name] == "" {
 			continue
 		}
@@ -95,15 +96,6 @@ func quantity(name, s string) (task.Bytes, error) {
 		return 0, task.Errorf(task.CodeUsage, "%s: %w", name, err)
 	}
 	return n, nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // schemaOf is the schema of a type in the document.

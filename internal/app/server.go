@@ -181,7 +181,7 @@ func (a *App) ServerLeftovers(fix bool) ([]string, error) {
 	return worker.Leftovers(a.jobs())
 }
 
-// Close lets the worker go on alone, which ends when its jobs have, and closes what NewServer opened.
+// Close retires the worker, which goes on alone until its jobs have ended, and closes what NewServer opened.
 func (s *Server) Close() error {
 	return errors.Join(s.Service.Close(), s.Worker.Close(true), s.Store.Close(), s.lock.Close())
 }

@@ -40,17 +40,6 @@ func BodyOf(t *task.Task, v task.Values) task.Body {
 	return task.Body{Text: b.String()}
 }
 
-// EnvOf returns the environment variables that inputs make, in parameter order, followed by the undeclared ones.
-func EnvOf(t *task.Task, v task.Values) []task.EnvVar {
-	var env []task.EnvVar
-	for _, p := range t.Inputs() {
-		if val, ok := v.Inputs[p.Name]; ok && p.Place.Kind == task.PlaceEnv {
-			env = append(env, task.EnvVar{Name: p.Place.Name, Value: val.Text})
-		}
-	}
-	return append(env, v.Env...)
-}
-
 // ResourcesOf returns the task's resources with the caller's in their place.
 func ResourcesOf(t *task.Task, v task.Values) task.Resources {
 	r := t.Resources

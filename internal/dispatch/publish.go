@@ -281,7 +281,7 @@ func copyAny(from, to string) error {
 		return err
 	}
 	if !st.IsDir() {
-		return copyFile(from, to, st.Mode().Perm())
+		return CopyFile(from, to, st.Mode().Perm())
 	}
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return err
@@ -294,7 +294,8 @@ func copyAny(from, to string) error {
 	return copyTree(context.Background(), from, root, ".", 0o755, 0o644)
 }
 
-func copyFile(from, to string, mode os.FileMode) error {
+// CopyFile copies the content of a file to one that does not exist yet.
+func CopyFile(from, to string, mode os.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

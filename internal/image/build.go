@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (b *builder) noteUnused() {
 			}
 		}
 	}
-	for _, name := range sortedKeys(b.opts.Args) {
+	for _, name := range slices.Sorted(maps.Keys(b.opts.Args)) {
 		if !declared[name] && !isProxyArg(name) {
 			b.opts.Progress.note("build argument %s was given, but no ARG instruction of %s takes it", name, b.plan.name)
 		}
@@ -414,15 +415,6 @@ func shortText(s string) string {
 		return string(r[:159]) + "…"
 	}
 	return s
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 func plural(n int, one string) string {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -224,7 +226,7 @@ func (b *builder) why(slot string, now inputs) string {
 	if reason := changedFiles(was, is); reason != "" {
 		return reason
 	}
-	for _, name := range sortedKeys(is) {
+	for _, name := range slices.Sorted(maps.Keys(is)) {
 		switch {
 		case was[name] == is[name] || name == "chain" || strings.HasPrefix(name, inputFile):
 		case strings.HasPrefix(name, inputMount):
@@ -256,7 +258,7 @@ func changedValue(prefix string, was, is map[string]string) string {
 			}
 		}
 	}
-	for _, name := range sortedKeys(names) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		old, had := was[name]
 		value, has := is[name]
 		switch {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -90,7 +92,7 @@ func (d *dockerfile) parseError(err error) error {
 		out.Line = unknown.Line
 		out.Err = &Error{Kind: KindInvalid, What: "unknown instruction " + strings.ToUpper(unknown.Instruction), Err: unknown}
 		out.Err.(*Error).Why = "Dockerfiles have none of that name"
-		if best := nearest(strings.ToLower(unknown.Instruction), sortedKeys(command.Commands)); best != "" {
+		if best := nearest(strings.ToLower(unknown.Instruction), slices.Sorted(maps.Keys(command.Commands))); best != "" {
 			out.Hint = "did you mean " + strings.ToUpper(best) + "?"
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -95,7 +97,7 @@ func (b *builder) rememberBuilt(ctx context.Context, before filesPrint, img *Ima
 // optionsKey names what a caller asked for, whatever the files say. Secrets count by name only.
 func (b *builder) optionsKey() string {
 	o := b.opts
-	data, _ := json.Marshal([]any{o.Context, o.dockerfileName(), o.Contexts, o.Target, o.Args, o.Labels, b.platform, o.Network, o.SourceDateEpoch, sortedKeys(o.Secrets), sortedKeys(o.Sensitive)})
+	data, _ := json.Marshal([]any{o.Context, o.dockerfileName(), o.Contexts, o.Target, o.Args, o.Labels, b.platform, o.Network, o.SourceDateEpoch, slices.Sorted(maps.Keys(o.Secrets)), slices.Sorted(maps.Keys(o.Sensitive))})
 	return digestOf(data).Hex()
 }
 
@@ -128,7 +130,7 @@ func (b *builder) fingerprintFiles(ctx context.Context) (filesPrint, error) {
 	if b.context != nil {
 		trees[""] = b.context
 	}
-	for _, name := range sortedKeys(trees) {
+	for _, name := range slices.Sorted(maps.Keys(trees)) {
 		t := trees[name]
 		fmt.Fprintf(h, "%q %q %q\n", name, t.ignoreName, t.ignoreText)
 		newest, err := fingerprintTree(ctx, h, t)

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // shortLeak is the length from which on a value is looked for in layers: shorter ones are there by chance.
@@ -49,7 +51,7 @@ func (b *builder) checkLeaks(ctx context.Context, layer string) error {
 
 // leaked names the value that data holds, "" for none.
 func (b *builder) leaked(data []byte) string {
-	for _, key := range sortedKeys(b.opts.Sensitive) {
+	for _, key := range slices.Sorted(maps.Keys(b.opts.Sensitive)) {
 		if v := b.opts.Sensitive[key]; len(v) >= shortLeak && bytes.Contains(data, []byte(v)) {
 			return key
 		}

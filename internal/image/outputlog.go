@@ -2,6 +2,8 @@ package image
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -23,12 +25,12 @@ const (
 
 func newOutputLog(opts BuildOptions, line func(string)) *outputLog {
 	l := &outputLog{line: line}
-	for _, id := range sortedKeys(opts.Secrets) {
+	for _, id := range slices.Sorted(maps.Keys(opts.Secrets)) {
 		for _, s := range strings.Split(string(opts.Secrets[id]), "\n") {
 			l.hide(s)
 		}
 	}
-	for _, name := range sortedKeys(opts.Sensitive) {
+	for _, name := range slices.Sorted(maps.Keys(opts.Sensitive)) {
 		l.hide(opts.Sensitive[name])
 	}
 	return l

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -142,7 +144,7 @@ func (r *runStep) environment() []string {
 	if !hasPath {
 		env = append(env, defaultPath)
 	}
-	for _, k := range sortedKeys(r.builder.opts.Args) {
+	for _, k := range slices.Sorted(maps.Keys(r.builder.opts.Args)) {
 		if isProxyArg(k) {
 			env = setEnv(env, k, r.builder.opts.Args[k])
 		}

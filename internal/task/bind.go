@@ -2,6 +2,8 @@ package task
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Bind checks what a caller gave against the task's input parameters and fills in defaults. Every problem is reported, as
@@ -41,7 +43,7 @@ func (b *binder) err() error {
 // inputs takes what was given by name.
 func (b *binder) inputs() {
 	t := b.task
-	for _, name := range sortedKeys(b.request.Inputs) {
+	for _, name := range slices.Sorted(maps.Keys(b.request.Inputs)) {
 		g := b.request.Inputs[name]
 		g.files = b.request.Files
 		p := t.Parameter(Input, name)
@@ -141,7 +143,7 @@ func (b *binder) body() {
 	twice := func(name string) {
 		b.problem(name, "input-twice", "is part of the request body, which is given as a whole too", "give either the inputs or the body")
 	}
-	for _, name := range sortedKeys(b.values.Given) {
+	for _, name := range slices.Sorted(maps.Keys(b.values.Given)) {
 		if p := b.task.Parameter(Input, name); p != nil && p.Place.Kind == PlaceBodyMember {
 			twice(name)
 		}

@@ -166,15 +166,6 @@ func names(ps []Parameter) string {
 	return strings.Join(s, ", ")
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // ParseGiven turns what a caller gave into a value of the type and checks it. A file given for something that is written
 // down (-i n=@file) is read, without its final line end.
 func ParseGiven(t Type, g Given) (Value, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,7 +129,7 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 func (s *Service) local(ctx context.Context, job string, sub *Submission) (map[string]string, []func(), error) {
 	paths := map[string]string{}
 	var releases []func()
-	for i, name := range sortedKeys(sub.Files) {
+	for i, name := range slices.Sorted(maps.Keys(sub.Files)) {
 		f := sub.Files[name]
 		if f.Entries == nil {
 			path, release, err := s.cfg.Blobs.Local(ctx, f.Digest)
@@ -169,7 +170,7 @@ func (s *Service) place(ctx context.Context, path string, e store.File) error {
 	if os.Link(from, path) == nil {
 		return nil
 	}
-	return copyFile(from, path)
+	return dispatch.CopyFile(from, path, 0o644)
 }
 
 func (s *Service) inputLost(name string, err error) error {

@@ -13,6 +13,7 @@
 package durable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -119,11 +120,11 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&cfg.Lease, 30*time.Second)
-	setDefault(&cfg.Poll, time.Second)
-	setDefault(&cfg.Backoff, time.Second)
-	setDefault(&cfg.MaxAttempts, 5)
-	setDefault(&cfg.Patience, 10*time.Minute)
+	cfg.Lease = cmp.Or(cfg.Lease, 30*time.Second)
+	cfg.Poll = cmp.Or(cfg.Poll, time.Second)
+	cfg.Backoff = cmp.Or(cfg.Backoff, time.Second)
+	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, 5)
+	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Minute)
 	if cfg.Slots == 0 {
 		cfg.Slots = max(4, int(cfg.Capacity.CPU)/1000*4)
 	}
@@ -136,13 +137,6 @@ func New(cfg Config) (*Service, error) {
 	s.hub.live, s.hub.seed = map[string]*live{}, maphash.MakeSeed()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
-}
-
-func setDefault[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Name is the server's own.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -68,7 +69,7 @@ type FileRef struct {
 // files lists what is referred to, as the store keeps it.
 func (sub *Submission) files() []store.File {
 	var list []store.File
-	for _, name := range sortedKeys(sub.Files) {
+	for _, name := range slices.Sorted(maps.Keys(sub.Files)) {
 		f := sub.Files[name]
 		if f.Entries == nil {
 			list = append(list, store.File{Path: name, Digest: f.Digest, Size: f.Size})
@@ -408,13 +409,4 @@ func (s *Service) dbError(err error) error {
 		return err
 	}
 	return (&task.Error{Code: task.ReasonEngine, Message: "the server's database does not answer", Cause: err}).WithHint("try again; nothing was accepted that was not answered for")
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

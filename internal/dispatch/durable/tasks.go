@@ -443,7 +443,7 @@ func placeIn(ctx context.Context, form, from, to string) error {
 		if os.Link(from, to) == nil {
 			return nil
 		}
-		return copyFile(from, to)
+		return dispatch.CopyFile(from, to, 0o644)
 	}
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return err
@@ -572,18 +572,4 @@ func pack(w io.Writer, dir string) error {
 		return err
 	})
 	return errors.Join(err, t.Close())
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

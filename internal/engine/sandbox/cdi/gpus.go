@@ -3,6 +3,7 @@ package cdi
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ func GPUs(dirs []string) (gpus []GPU, problems []string, err error) {
 			kinds[s.Kind] = append(kinds[s.Kind], GPU{s.Kind + "=" + d.Name, d, s})
 		}
 	}
-	for _, k := range sortedKeys(kinds) {
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
 		gpus = append(gpus, single(kinds[k])...)
 	}
 	if len(gpus) > 0 {
@@ -45,15 +46,6 @@ func GPUs(dirs []string) (gpus []GPU, problems []string, err error) {
 		err = fmt.Errorf("%w (%s)", err, strings.Join(problems, "; "))
 	}
 	return nil, problems, err
-}
-
-func sortedKeys(m map[string][]GPU) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // single leaves out devices that are another one by a second name (an index and a UUID), and those that are several together
