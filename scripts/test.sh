@@ -23,6 +23,8 @@ go generate ./internal/convert
 go vet -tags "$tags" "$@"
 
 go build -buildvcs=false -o "$out/testreport" ./scripts/testreport
+# A program built for the race detector sleeps a second before it exits, unless told otherwise; the stories start hundreds.
+export GORACE=${GORACE:-atexit_sleep_ms=10}
 status=0
 go test -json -race -shuffle=on -vet=off -timeout 30m -tags "$tags" "$@" </dev/null 2>"$out/stderr.txt" |
   "$out/testreport" -o "$out/output.txt" -allowed-skips scripts/allowed-skips.txt ${CI:+-strict} || status=$?

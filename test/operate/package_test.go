@@ -1,6 +1,7 @@
 package operate_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +25,6 @@ func TestPackages(t *testing.T) {
 	if _, err := os.Stat(program); err != nil {
 		t.Fatalf("the program is needed: %v (make build)", err)
 	}
-	systems, err := filepath.Glob(filepath.Join(repo, ".cache/base-images/debian-*.tar"))
-	if err != nil || len(systems) == 0 {
-		t.Fatal("a Debian system is needed (make base-images)")
-	}
 	out, root := t.TempDir(), filepath.Join(t.TempDir(), "root")
 	command := func(name string, args ...string) string {
 		t.Helper()
@@ -44,7 +41,9 @@ func TestPackages(t *testing.T) {
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	command("tar", "-C", root, "--exclude=./dev/*", "-xf", systems[len(systems)-1])
+	for _, layer := range debianLayers(t, program, command) {
+		command("tar", "-C", root, "--exclude=./dev/*", "-xf", layer)
+	}
 	command("cp", filepath.Join(out, "longshore_1.2.3+4+gabcdef_"+strings.TrimSpace(command("dpkg", "--print-architecture"))+".deb"), filepath.Join(root, "longshore.deb"))
 	is := func(path, mode string) {
 		t.Helper()
@@ -93,4 +92,25 @@ func TestPackages(t *testing.T) {
 	if told := command(program, "--home", home, "image", "list"); !strings.Contains(told, "longshore:latest") {
 		t.Error(told)
 	}
+}
+
+// debianLayers is the image that `make base-images` sees to, as the paths of its unpacked layers' archives, lowest first.
+func debianLayers(t *testing.T, program string, command func(name string, args ...string) string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "debian.tar")
+	command(program, "image", "save", "debian:bookworm-slim", "-o", archive)
+	command("tar", "-C", dir, "-xf", archive)
+	manifest, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []struct{ Layers []string }
+	if err := json.Unmarshal(manifest, &images); err != nil || len(images) != 1 {
+		t.Fatalf("%d images in %s: %v", len(images), manifest, err)
+	}
+	for i, layer := range images[0].Layers {
+		images[0].Layers[i] = filepath.Join(dir, layer)
+	}
+	return images[0].Layers
 }
