@@ -260,7 +260,7 @@ func (k *Keeper) Redeem(ctx context.Context, code string) (secret string, err er
 	delete(k.codes, hash)
 	k.mu.Unlock()
 	if !ok {
-		return "", unknown("the link was used before, or is older than ten minutes", "`longshore token create` makes a token to sign in with; a restart of the server prints a new link")
+		return "", unknown("the link was used before, or is older than ten minutes", "it counts once; `longshore serve --login-link` prints a new one, and `longshore token create` makes a token to sign in with")
 	}
 	_, secret, err = k.Create(ctx, Grant{Account: AdminAccount, Name: sessionName, Scopes: []Scope{Admin}, Life: SessionLife})
 	return secret, err

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"slices"
@@ -123,6 +124,49 @@ func TestLogs(t *testing.T) {
 	if len(lines) != 3 || lines[0].Text != nil || lines[0].Offset != 2 || lines[1].Stream != "stderr" || lines[1].Offset != 7 || lines[1].At.IsZero() {
 		t.Errorf("%+v", lines)
 	}
+}
+
+// TestLogOfAttempts: offsets count through all attempts, whose pieces are told apart. Where bytes that a client has are gone, as their
+// server did not come back, it misses none of a later attempt.
+func TestLogOfAttempts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{service: func(c *durable.Config) { c.Backoff = time.Millisecond }})
+	r.task()
+	ada, token := r.client("ada", access.Caller), r.secret("ada", access.Caller)
+	run := r.retried("ada", "say", "fail", "more", " again\n")
+	r.wait(ada, run)
+	for query, want := range map[string]string{
+		"": "fail again\nfail again\n", "?offset=6": "gain\nfail again\n", "?offset=13&attempt=2": "il again\n", "?offset=11&attempt=1": "fail again\n", "?offset=30": "",
+		"?offset=300&attempt=1&follow=true": "fail again\n",
+	} {
+		if _, data := r.ask(token, "GET", "/v1/runs/"+run+"/logs"+query, nil); string(data) != want {
+			t.Errorf("%q: %q", query, data)
+		}
+	}
+	var attempts []int
+	for l, err := range ada.Log(t.Context(), run, client.LogQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		attempts = append(attempts, l.Attempt)
+	}
+	if !slices.Equal(attempts, []int{1, 1, 2, 2}) {
+		t.Errorf("attempts %v", attempts)
+	}
+}
+
+// retried submits a run that is tried twice if it fails.
+func (r *rig) retried(account string, inputs ...string) string {
+	r.t.Helper()
+	sub := durable.Submission{Task: "t", Inputs: map[string]json.RawMessage{}, Retry: durable.Retry{Max: 1, On: []task.Code{task.ReasonExit}}}
+	for i := 0; i < len(inputs); i += 2 {
+		sub.Inputs[inputs[i]], _ = json.Marshal(inputs[i+1]) // a text
+	}
+	run, _, err := r.svc.Submit(r.t.Context(), account, sub)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return run.ID
 }
 
 // TestStuckReader: a client that never reads is dropped, and keeps no more than the connection's buffers.

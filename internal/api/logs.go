@@ -20,7 +20,9 @@ type logInput struct {
 	Follow bool   `query:"follow" doc:"Until the run has ended"`
 	Stream string `query:"stream" enum:"stdout,stderr" doc:"Only this one"`
 	Format string `query:"format" enum:"text,ndjson" doc:"text when not given"`
-	Offset int64  `query:"offset" minimum:"0" doc:"Leave out so many bytes of what the container wrote (to the stream that is asked for)"`
+	Offset int64  `query:"offset" minimum:"0" doc:"Leave out so many bytes of what the containers wrote (to the stream that is asked for)"`
+	// Attempt guards against the one case in which bytes that were read are gone.
+	Attempt int `query:"attempt" minimum:"0" doc:"The attempt whose bytes were read last: nothing of a later one is left out"`
 }
 
 func (a *API) runLog(ctx context.Context, in *logInput) (*stream, error) {
@@ -39,10 +41,11 @@ func (a *API) runLog(ctx context.Context, in *logInput) (*stream, error) {
 			return
 		}
 		ctx, taken := a.until(r, run)
-		at, err := a.sendLog(ctx, w, r, in)
+		rest, err := a.sendLog(ctx, w, r, in)
 		if run, yes := taken(); yes {
 			q := r.URL.Query()
-			q.Set("offset", strconv.FormatInt(at, 10))
+			q.Set("offset", strconv.FormatInt(rest.offset, 10))
+			q.Set("attempt", strconv.Itoa(rest.attempt))
 			r.URL.RawQuery = q.Encode()
 			a.goOn(w, r, run)
 		} else if err != nil {
@@ -51,12 +54,18 @@ func (a *API) runLog(ctx context.Context, in *logInput) (*stream, error) {
 	}), nil
 }
 
+// place is one in a log: after so many bytes, the last of which are of an attempt.
+type place struct {
+	offset  int64
+	attempt int
+}
+
 // sendLog sends a log as it comes. It answers how far it came, and an error when that is not the end.
-func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Request, in *logInput) (int64, error) {
+func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Request, in *logInput) (place, error) {
 	log, err := a.svc.Log(ctx, in.ID, in.Follow)
 	if err != nil {
 		a.fail(w, r, err)
-		return 0, nil
+		return place{}, nil
 	}
 	defer log.Close()
 	h := w.Header()
@@ -66,7 +75,7 @@ func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		h.Set("Content-Type", "application/x-ndjson")
 	}
 	w.WriteHeader(http.StatusOK)
-	out := &logWriter{w: w, control: http.NewResponseController(w), json: in.Format == "ndjson", skip: in.Offset, flushing: in.Follow}
+	out := &logWriter{w: w, control: http.NewResponseController(w), json: in.Format == "ndjson", from: place{in.Offset, in.Attempt}, flushing: in.Follow}
 	if in.Follow {
 		out.flush()
 		defer out.beat(a.cfg.Heartbeat)()
@@ -75,7 +84,7 @@ func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil && ctx.Err() == nil {
 		a.note(r, err)
 	}
-	return max(in.Offset, out.at), err
+	return out.next(), err
 }
 
 // copy writes the frames of a stream, or of both for "".
@@ -114,8 +123,8 @@ type logWriter struct {
 	json    bool
 	// flushing sends each frame at once.
 	flushing bool
-	skip     int64 // bytes that are still to be left out
-	at       int64 // of the content
+	from     place // what comes before it is left out
+	at       place // how far the log was read
 
 	mu  sync.Mutex // the heartbeat writes too
 	err error
@@ -123,18 +132,21 @@ type logWriter struct {
 
 func (l *logWriter) frame(f engine.Frame) error {
 	data := f.Data
-	if l.skip > 0 {
-		n := min(l.skip, int64(len(data)))
-		data, l.skip, l.at = data[n:], l.skip-n, l.at+n
+	if l.from.attempt > 0 && f.Attempt > l.from.attempt {
+		l.from = place{} // what was read of the attempts before went with its server: nothing of this one was
+	}
+	if skip := min(l.from.offset-l.at.offset, int64(len(data))); skip > 0 {
+		data = data[skip:]
+		l.at.offset += skip
 	}
 	if len(data) == 0 {
 		return l.err
 	}
 	line := data
 	if l.json {
-		line = jsonLine(l.at, f, data)
+		line = jsonLine(l.at.offset, f, data)
 	}
-	l.at += int64(len(data))
+	l.at = place{l.at.offset + int64(len(data)), f.Attempt}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -143,8 +155,16 @@ func (l *logWriter) frame(f engine.Frame) error {
 	return l.err
 }
 
+// next is where to go on.
+func (l *logWriter) next() place {
+	if l.at.offset <= l.from.offset {
+		return l.from
+	}
+	return l.at
+}
+
 func jsonLine(at int64, f engine.Frame, data []byte) []byte {
-	e := v1.LogLine{Offset: at, At: f.Time.UTC(), Stream: streamName(f.Stream)}
+	e := v1.LogLine{Offset: at, At: f.Time.UTC(), Stream: streamName(f.Stream), Attempt: f.Attempt}
 	if s := string(data); utf8.Valid(data) {
 		e.Text = &s
 	} else {

@@ -120,6 +120,7 @@ func (a *API) importTask(ctx context.Context, in *importInput) (*answer[v1.Task]
 	got, err := a.svc.Import(ctx, who(ctx).Account, durable.Import{
 		Upload: req.Upload, FileName: req.FileName, Image: req.Image, Git: req.Git,
 		Document: req.Document, Contract: req.Contract, Name: req.Name, Version: req.Version, DryRun: req.DryRun,
+		AnyName: who(ctx).Has(access.Admin),
 	})
 	if err != nil {
 		return nil, err

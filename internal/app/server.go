@@ -301,6 +301,9 @@ func (c *carrier) carry(ctx context.Context, j worker.Job, out string, o dispatc
 		return nil, err
 	}
 	d := c.app.following(o).Dispatcher()
+	if limit := j.LogLimit(); limit > 0 {
+		d.Policy.LogLimit = limit
+	}
 	res, err := d.Run(ctx, dispatch.Job{
 		ID: j.Run, Container: j.Run + "-" + attemptWord(j.Attempt), Contract: pkg.Contract, Source: pkg.Source, Task: pkg.Task, Request: j.Request,
 		Timeouts: j.Timeouts, Network: j.Network, Privileges: engine.CapDefault, OutDir: out, Repeatable: true, Observe: o,

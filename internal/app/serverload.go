@@ -40,7 +40,7 @@ func (a *App) QueueRate(ctx context.Context, database string, callers, runs int)
 	defer func() { err = errors.Join(err, s.Close()) }()
 	v := store.Version{ID: storeload.ID(time.Now()), Name: "nothing", Version: "1", Contract: "meca", Form: "image", Origin: "nothing", Package: "nothing", CreatedAt: time.Now()}
 	v.Task = task.Task{Contract: v.Contract, Name: v.Name, Version: v.Version, Exchange: task.Files}
-	if err := s.AddVersion(ctx, v); err != nil {
+	if err := s.AddVersion(ctx, v, ""); err != nil {
 		return 0, err
 	}
 	dir := filepath.Join(a.serverDir(), "queue-rate")
@@ -112,6 +112,7 @@ func (atOnce) Begin(context.Context, worker.Job) error { return nil }
 func (atOnce) Cancel(context.Context, string) error    { return nil }
 func (atOnce) Jobs(context.Context) ([]string, error)  { return nil, nil }
 func (atOnce) Folder(string) string                    { return "" }
+func (atOnce) Log(string) string                       { return "" }
 func (atOnce) Forget(context.Context, string) error    { return nil }
 func (atOnce) Follow(_ context.Context, name string, f func(worker.Event)) (worker.Outcome, error) {
 	run, _, _ := worker.Split(name)

@@ -227,7 +227,7 @@ func tail(s string) string {
 
 func (r *serverRig) login(ctx context.Context, g *globals, link string) error {
 	base, code, _ := strings.Cut(link, "/login?code=")
-	s, err := g.redeem(ctx, base, code)
+	s, err := g.redeem(ctx, base, code, "")
 	if err != nil {
 		return err
 	}

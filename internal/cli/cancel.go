@@ -28,7 +28,7 @@ func newCancel(g *globals) *cobra.Command {
 				}
 				runs = append(runs, r)
 				if !g.json {
-					fmt.Fprintf(g.Out, "%s %s\n", r.ID, stateText(r))
+					fmt.Fprintf(g.Out, "%s %s\n", line(r.ID), line(stateText(r)))
 				}
 			}
 			if g.json {

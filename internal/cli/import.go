@@ -65,7 +65,7 @@ func (g *globals) importPackage(ctx context.Context, f *serverFlags, given strin
 		what = "can be imported"
 	}
 	g.info("%s as %s (%s): %d inputs and outputs", what, t.Name+":"+t.Version, t.Contract, len(t.Parameters))
-	fmt.Fprintln(g.Out, printable(t.Name+":"+t.Version))
+	fmt.Fprintln(g.Out, line(t.Name+":"+t.Version))
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -19,13 +18,15 @@ import (
 )
 
 func newLogin(g *globals) *cobra.Command {
-	token, name := "", ""
+	var o loginOptions
 	c := &cobra.Command{
 		Use:   "login [URL]",
 		Short: "Keep the token of a server, or list the servers",
 		Long: `Check a token with a server and keep it in your configuration folder, where only you can read it. The
 token comes from --token, from $LONGSHORE_TOKEN, or from standard input. The one-time link that a server
 prints at its first start can be given instead of a URL: an administrator's token is made with it.
+
+Programs need no login: they set LONGSHORE_SERVER, to an address, and LONGSHORE_TOKEN.
 
 The server that was logged in to last is asked when a command names none. Without a URL, the servers
 are listed.`,
@@ -38,11 +39,12 @@ are listed.`,
 			if len(args) == 0 {
 				return g.listServers()
 			}
-			return g.login(c.Context(), args[0], token, name)
+			return g.login(c.Context(), args[0], o)
 		},
 	}
-	c.Flags().StringVar(&token, "token", "", "the token, lsk_…")
-	c.Flags().StringVar(&name, "name", "", "what to call the server (default its host)")
+	c.Flags().StringVar(&o.token, "token", "", "the token, lsk_…")
+	c.Flags().StringVar(&o.name, "name", "", "what to call the server (default its host)")
+	c.Flags().StringVar(&o.ca, "ca", "", "a file with certificates that are trusted for this server, beside the system's")
 	return c
 }
 
@@ -90,8 +92,23 @@ func (g *globals) listServers() error {
 	return nil
 }
 
-func (g *globals) login(ctx context.Context, given, token, name string) error {
-	s, err := g.newLogin(ctx, given, token)
+// loginOptions say how to log in.
+type loginOptions struct{ token, name, ca string }
+
+// trusted reads the certificates that are trusted beside the system's.
+func (o loginOptions) trusted() (string, error) {
+	if o.ca == "" {
+		return "", nil
+	}
+	pem, err := os.ReadFile(o.ca)
+	if err != nil {
+		return "", task.Errorf(task.CodeMissing, "the certificate cannot be read: %w", err)
+	}
+	return string(pem), nil
+}
+
+func (g *globals) login(ctx context.Context, given string, o loginOptions) error {
+	s, err := g.newLogin(ctx, given, o)
 	if err != nil {
 		return err
 	}
@@ -103,7 +120,7 @@ func (g *globals) login(ctx context.Context, given, token, name string) error {
 	if err != nil {
 		return err
 	}
-	if s.Name = name; name == "" {
+	if s.Name = o.name; s.Name == "" {
 		u, err := url.Parse(s.URL)
 		if err != nil {
 			return err
@@ -114,6 +131,9 @@ func (g *globals) login(ctx context.Context, given, token, name string) error {
 	if err != nil {
 		return err
 	}
+	if u, err := url.Parse(s.URL); err == nil && u.Scheme == "http" && !isHere(u.Hostname()) {
+		g.info("warning: others on the network can read the token on its way to %s, as it is not https", s.URL)
+	}
 	l.put(s)
 	if err := l.write(); err != nil {
 		return err
@@ -121,14 +141,19 @@ func (g *globals) login(ctx context.Context, given, token, name string) error {
 	if g.json {
 		return g.printJSON(self)
 	}
-	fmt.Fprintf(g.Out, "logged in to %s as %s (%s)\n", s.Name, self.Account, strings.Join(self.Scopes, ", "))
+	fmt.Fprintf(g.Out, "logged in to %s as %s (%s)\n", s.Name, line(self.Account), line(strings.Join(self.Scopes, ", ")))
 	return nil
 }
 
 // newLogin finds out the address and the token that are meant.
-func (g *globals) newLogin(ctx context.Context, given, token string) (knownServer, error) {
+func (g *globals) newLogin(ctx context.Context, given string, o loginOptions) (knownServer, error) {
+	ca, err := o.trusted()
+	if err != nil {
+		return knownServer{}, err
+	}
+	token := o.token
 	if base, code, ok := strings.Cut(given, "/login?code="); ok {
-		return g.redeem(ctx, base, code)
+		return g.redeem(ctx, base, code, ca)
 	}
 	u, err := serverURL(given)
 	if err != nil {
@@ -148,20 +173,24 @@ func (g *globals) newLogin(ctx context.Context, given, token string) (knownServe
 	if token == "" {
 		return knownServer{}, (&task.Error{Code: task.CodeUsage, Message: "no token is given"}).WithHint("add --token, or set LONGSHORE_TOKEN; `longshore token create` makes one")
 	}
-	return knownServer{URL: u, Token: token}, nil
+	return knownServer{URL: u, CA: ca, Token: token}, nil
 }
 
 // redeem turns a one-time link into a token that lasts.
-func (g *globals) redeem(ctx context.Context, base, code string) (knownServer, error) {
+func (g *globals) redeem(ctx context.Context, base, code, ca string) (knownServer, error) {
 	u, err := serverURL(base)
 	if err != nil {
 		return knownServer{}, err
 	}
-	session, err := sessionOf(ctx, u, code)
+	stranger, err := g.client(knownServer{URL: u, CA: ca})
 	if err != nil {
 		return knownServer{}, err
 	}
-	c, err := g.client(knownServer{URL: u, Token: session})
+	session, err := stranger.SignIn(ctx, code)
+	if err != nil {
+		return knownServer{}, err
+	}
+	c, err := g.client(knownServer{URL: u, CA: ca, Token: session})
 	if err != nil {
 		return knownServer{}, err
 	}
@@ -173,7 +202,7 @@ func (g *globals) redeem(ctx context.Context, base, code string) (knownServer, e
 	if err != nil {
 		return knownServer{}, err
 	}
-	return knownServer{URL: u, Token: t.Secret}, revokeQuietly(ctx, c, self.Token)
+	return knownServer{URL: u, CA: ca, Token: t.Secret}, revokeQuietly(ctx, c, self.Token)
 }
 
 // revokeQuietly ends the session of a link. A server that is gone by then ends it by itself later.
@@ -183,24 +212,4 @@ func revokeQuietly(ctx context.Context, c *client.Client, id string) error {
 		return nil
 	}
 	return err
-}
-
-// sessionOf opens a one-time link as a browser does, and answers the secret of the session that begins.
-func sessionOf(ctx context.Context, base, code string) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/login?code="+code, nil)
-	if err != nil {
-		return "", task.Errorf(task.CodeUsage, "%w", err)
-	}
-	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := stay.Do(r)
-	if err != nil {
-		return "", task.Errorf(task.ReasonEngine, "the server at %s does not answer: %w", base, err).WithHint("check that it runs, and its address")
-	}
-	defer res.Body.Close()
-	for _, c := range res.Cookies() {
-		if strings.HasPrefix(c.Value, "lsk_") || c.Name == "longshore" {
-			return c.Value, nil
-		}
-	}
-	return "", (&task.Error{Code: task.CodeAccess, Message: "the server does not take the link"}).WithHint("it counts once, for ten minutes; `longshore serve --login-link` prints a new one")
 }

@@ -22,7 +22,7 @@ func (g *globals) client(s knownServer) (*client.Client, error) {
 
 func (g *globals) patientClient(s knownServer, patience time.Duration) (*client.Client, error) {
 	return client.New(client.Options{
-		URL: s.URL, Token: s.Token, UserAgent: "longshore/" + Version, Patience: patience,
+		URL: s.URL, Token: s.Token, CA: s.CA, UserAgent: "longshore/" + Version, Patience: patience,
 		Lost: func(err error) { g.info("the server does not answer, trying again: %v", err) },
 		Back: func() { g.info("the server answers again") },
 	})
@@ -57,6 +57,11 @@ func lasted(from, to time.Time) string {
 	return d.Round(time.Second).String()
 }
 
+// line is a text of the server's within a line of ours: it can neither steer the terminal nor begin a line of its own.
+func line(s string) string {
+	return strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(s))
+}
+
 // table prints rows under their heads, in columns as wide as they need to be.
 func (g *globals) table(heads []string, rows [][]string) {
 	width := make([]int, len(heads))
@@ -73,6 +78,6 @@ func (g *globals) table(heads []string, rows [][]string) {
 				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(cell))+2))
 			}
 		}
-		fmt.Fprintln(g.Out, strings.TrimRight(printable(b.String()), " "))
+		fmt.Fprintln(g.Out, strings.TrimRight(line(b.String()), " "))
 	}
 }

@@ -191,11 +191,11 @@ func (g *globals) showRun(ctx context.Context, c *client.Client, id string) erro
 	}
 	for _, row := range append(rows, []string{"because", why.Because}, []string{"hint", why.Hint}) {
 		if row[1] != "" {
-			fmt.Fprintf(g.Out, "%-10s %s\n", row[0], printable(row[1]))
+			fmt.Fprintf(g.Out, "%-10s %s\n", row[0], line(row[1]))
 		}
 	}
 	for _, f := range r.Files {
-		fmt.Fprintf(g.Out, "%-10s %s (%s)\n", "output", printable(f.Path), task.Bytes(f.Size))
+		fmt.Fprintf(g.Out, "%-10s %s (%s)\n", "output", line(f.Path), task.Bytes(f.Size))
 	}
 	return nil
 }

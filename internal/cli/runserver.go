@@ -114,7 +114,7 @@ func (g *globals) runOnServer(ctx context.Context, ref string, job *jobFlags, f 
 		if g.json {
 			return g.printJSON(run)
 		}
-		fmt.Fprintln(g.Out, run.ID)
+		fmt.Fprintln(g.Out, line(run.ID))
 		return nil
 	}
 	g.info("run %s", run.ID)

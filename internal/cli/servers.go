@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,6 +24,8 @@ type knownServer struct {
 	Name  string `json:"name"`
 	URL   string `json:"url"`
 	Token string `json:"token"`
+	// CA is certificates in PEM that are trusted for it beside the system's.
+	CA string `json:"ca,omitempty"`
 }
 
 // serverList is the file of servers, which only its owner can read.
@@ -44,7 +47,7 @@ func readServers() (*serverList, error) {
 	list := &serverList{}
 	name, err := serversFile()
 	if err != nil {
-		return nil, err
+		return list, nil // nobody logged in where there is no place to keep a token
 	}
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,7 +120,7 @@ func (l *serverList) find(ref string) (knownServer, error) {
 			return s, nil
 		}
 	}
-	if strings.Contains(ref, "://") {
+	if _, port, _ := net.SplitHostPort(ref); port != "" || strings.Contains(ref, "://") {
 		u, err := serverURL(ref)
 		if err != nil {
 			return knownServer{}, err
@@ -136,13 +139,25 @@ func (l *serverList) find(ref string) (knownServer, error) {
 	return knownServer{}, e.WithHint("`longshore login` lists those that are; `longshore login URL` adds one")
 }
 
-// serverURL checks an address and writes it in one form.
+// serverURL checks an address and writes it in one form. One without a scheme is https, or http on this machine.
 func serverURL(s string) (string, error) {
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+		if u, err := url.Parse(s); err == nil && isHere(u.Hostname()) {
+			s = "http" + strings.TrimPrefix(s, "https")
+		}
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%q is not a server's address", s)}).WithHint("it is like https://longshore.example.org or http://127.0.0.1:8470")
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host) + strings.TrimRight(u.Path, "/"), nil
+}
+
+// isHere tells whether a name is this machine's, so that nobody else can listen on the way.
+func isHere(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // serverFlags name the server that a command asks.

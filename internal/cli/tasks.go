@@ -79,7 +79,7 @@ func (g *globals) showTask(ctx context.Context, c *client.Client, ref string) er
 	if g.json {
 		return g.printJSON(t)
 	}
-	fmt.Fprintf(g.Out, "%s:%s (%s, %s)\n", printable(t.Name), printable(t.Version), t.Contract, t.ID)
+	fmt.Fprintf(g.Out, "%s:%s (%s, %s)\n", line(t.Name), line(t.Version), line(t.Contract), line(t.ID))
 	if t.Description != "" {
 		fmt.Fprintln(g.Out, printable(t.Description))
 	}

@@ -119,8 +119,11 @@ func (r *testReport) judge() {
 	}
 }
 
-// exampleCheck begins the names of the checks that are runs of examples.
-const exampleCheck = "example "
+// What the names of checks begin with: those that are runs of examples, and those that compare them.
+const (
+	exampleCheck     = "example "
+	determinismCheck = "determinism "
+)
 
 // examples counts the runs of examples that were made and those that were skipped.
 func (r *testReport) examples() (ran, left int) {
@@ -318,7 +321,9 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		return nil
 	}
 	pkgTask := t.pkg.Task
-	if e.Variant != "" && e.Variant != pkgTask.Variant {
+	if e.Task != nil {
+		pkgTask = e.Task
+	} else if e.Variant != "" && e.Variant != pkgTask.Variant {
 		loaded, findings := t.pkg.Load(e.Variant)
 		if loaded == nil || task.HasErrors(findings) {
 			t.add(exampleCheck+e.Name, time.Now(), false, fmt.Sprintf("there is no use %q", e.Variant))
@@ -359,6 +364,7 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		}
 		if res.State != task.Succeeded {
 			t.add(name, start, false, failureText(res))
+			t.judgeFailed(e.Name, res)
 			return nil
 		}
 		t.add(name, start, verdict.Pass, strings.TrimSpace(verdict.Word+" "+verdict.Detail))
@@ -412,18 +418,33 @@ func failureText(res *task.Result) string {
 	return s
 }
 
+// judgeFailed says what the contract makes of a run that failed.
+func (t *tester) judgeFailed(name string, res *task.Result) {
+	judge, ok := t.pkg.Contract.(contract.DeterminismJudge)
+	if !ok {
+		return
+	}
+	if v := judge.JudgeRuns(res, res); v.Word != "" {
+		t.add(determinismCheck+name, time.Now(), false, v.Word+": "+v.Detail)
+	}
+}
+
 // compare looks whether two runs gave the same. Where the contract defines a digest it must be the same; anything else is
 // only noted.
 func (t *tester) compare(name string, a, b outcome) error {
 	start := time.Now()
 	digests := a.res.Digest != "" || b.res.Digest != ""
 	pass, verdict := a.res.Digest == b.res.Digest, ""
-	if judge, ok := t.pkg.Contract.(contract.DeterminismJudge); ok && digests {
+	if judge, ok := t.pkg.Contract.(contract.DeterminismJudge); ok {
 		v := judge.JudgeRuns(a.res, b.res)
-		pass, verdict = v.Pass, "; "+v.Word+": "+v.Detail
+		pass, verdict = v.Pass, v.Word+": "+v.Detail
+		if !digests {
+			t.add(determinismCheck+name, start, pass, verdict)
+		}
+		verdict = "; " + verdict
 	}
 	if digests && a.res.Digest == b.res.Digest {
-		t.add("determinism "+name, start, pass, "the digests agree: "+a.res.Digest+verdict)
+		t.add(determinismCheck+name, start, pass, "the digests agree: "+a.res.Digest+verdict)
 		return nil
 	}
 	noted := slices.ContainsFunc(t.report.Differences, func(d exampleDifference) bool { return d.Example == name })
@@ -440,7 +461,7 @@ func (t *tester) compare(name string, a, b outcome) error {
 		t.report.Differences = append(t.report.Differences, exampleDifference{name, *d})
 	}
 	if digests {
-		t.add("determinism "+name, start, pass, fmt.Sprintf("the digests differ: %s and %s (%s); %s%s", orNone(a.res.Digest), orNone(b.res.Digest), a.res.DigestRule, where, verdict))
+		t.add(determinismCheck+name, start, pass, fmt.Sprintf("the digests differ: %s and %s (%s); %s%s", orNone(a.res.Digest), orNone(b.res.Digest), a.res.DigestRule, where, verdict))
 	} else {
 		t.note(fmt.Sprintf("example %s: the outputs differ from run to run; %s", name, where))
 	}

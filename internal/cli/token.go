@@ -55,7 +55,7 @@ func tokenCreate(g *globals) *cobra.Command {
 				return g.printJSON(t)
 			}
 			g.info("token %s of %s (%s), expires: %s; the secret is shown only now", t.Token.ID, t.Token.Account, strings.Join(t.Token.Scopes, ", "), ago(t.Token.ExpiresAt))
-			fmt.Fprintln(g.Out, t.Secret)
+			fmt.Fprintln(g.Out, line(t.Secret))
 			return nil
 		},
 	}

@@ -42,7 +42,7 @@ func (g *globals) wait(ctx context.Context, c *client.Client, ids []string) erro
 		}
 		ended = append(ended, r)
 		if !g.json {
-			fmt.Fprintf(g.Out, "%s %s\n", r.ID, stateText(r))
+			fmt.Fprintf(g.Out, "%s %s\n", line(r.ID), line(stateText(r)))
 		}
 		if code == 0 {
 			code = runCode(r)

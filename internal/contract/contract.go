@@ -174,6 +174,9 @@ type Example struct {
 	Name    string
 	Variant string
 	Request task.Request
+	// Task, when not nil, is run in the place of the package's: the example changes more of it than a request can. It is
+	// made of the package's image, and CheckImage completes it.
+	Task *task.Task
 	// Skip, when not empty, says why the run cannot be made or judged; it is then skipped, which is no pass.
 	Skip string
 	// From binds inputs, by name, to outputs of earlier examples of the same list, whose outputs are kept until the last

@@ -23,6 +23,8 @@ type Node struct {
 	Text string
 	// Quoted tells a string that was written with quotes (or as a block), so that "no" and no can be told apart in YAML.
 	Quoted bool
+	// Expanded tells what stands in the document as a YAML alias or with a merge key.
+	Expanded bool
 	// Members of an object in source order, duplicates included; Items of a list.
 	Members []Member
 	Items   []*Node
@@ -354,6 +356,8 @@ func (p *jsonParser) explain(err error) error {
 
 var unquotedKey = regexp.MustCompile(`^[A-Za-z_$][\w$]*\s*:`)
 
+var pythonWord = regexp.MustCompile(`^(True|False|None|NaN|Infinity|-Infinity)\b`)
+
 func jsonMend(data []byte, offset int, line string) string {
 	if offset >= len(data) {
 		return "close every { [ and \" that was opened"
@@ -371,6 +375,10 @@ func jsonMend(data []byte, offset int, line string) string {
 		return "JSON strings need double quotes"
 	case unquotedKey.MatchString(rest):
 		return "put the key in double quotes"
+	case pythonWord.MatchString(rest):
+		return "JSON writes true, false and null in lower case, and has no NaN or Infinity"
+	case rest[0] < ' ':
+		return "a string ends on its line: write \\n for a line break and \\t for a tab in it"
 	case rest[0] == '"' && before != "" && strings.ContainsAny(before[len(before)-1:], "\"}]0123456789el"):
 		return "a comma is missing before this"
 	}

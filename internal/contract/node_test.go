@@ -80,6 +80,28 @@ func TestParseYAML(t *testing.T) {
 	}
 }
 
+func TestYAMLMerge(t *testing.T) {
+	for doc, want := range map[string]string{
+		"a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n":                     `{"a":{"x":1,"y":2},"b":{"y":2,"x":3}}`,
+		"a: &a {x: 1}\nb:\n  x: 3\n  <<: *a\n":                        `{"a":{"x":1},"b":{"x":3}}`,
+		"a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b], z: 3}\n": `{"a":{"x":1},"b":{"x":2,"y":2},"c":{"x":1,"y":2,"z":3}}`,
+		"%YAML 1.2\n%TAG ! tag:example.org,2000:\n# c\n---\na: 1\n":   `{"a":1}`,
+		"# c\n\n%YAML 1.1\n---\na: |\n  %not one\n":                   `{"a":"%not one\n"}`,
+	} {
+		n, err := contract.ParseYAML([]byte(doc))
+		if err != nil {
+			t.Errorf("%q: %v", doc, err)
+			continue
+		}
+		if got := string(n.JSON()); got != want || len(n.Duplicates()) > 0 {
+			t.Errorf("%q: %s, duplicates %v", doc, got, n.Duplicates())
+		}
+		if b := n.Get("b"); b != nil && n.Get("c") == nil && (!b.Expanded || n.Get("a").Expanded) {
+			t.Errorf("%q: what was merged is not marked", doc)
+		}
+	}
+}
+
 func TestParseYAMLBomb(t *testing.T) {
 	doc := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
 	for i := 1; i < 10; i++ {

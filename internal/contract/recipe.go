@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
+	"regexp"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -25,11 +27,16 @@ type RecipeStage struct {
 	// FromStage tells that Base names an earlier stage of the same file.
 	FromStage bool
 	Copies    []RecipeCopy
+	// Runs are the texts of RUN, with their here-documents.
+	Runs []string
 	// Exposed are the words after EXPOSE, such as "8080/tcp", unexpanded.
 	Exposed []string
 	// Workdir, User, Entrypoint and Cmd are as last written; the latter two are nil when absent.
 	Workdir, User   string
 	Entrypoint, Cmd []string
+
+	// within is the working directory so far.
+	within string
 }
 
 // RecipeCopy is one COPY or ADD of files.
@@ -40,6 +47,8 @@ type RecipeCopy struct {
 	From    string
 	Sources []string
 	Dest    string
+	// Workdir is the working directory that a relative Dest is in, "" when no WORKDIR stands before it.
+	Workdir string
 }
 
 // Final returns the last stage, or nil.
@@ -52,6 +61,9 @@ func (r *Recipe) Final() *RecipeStage {
 
 // maxRecipe bounds a Dockerfile: the parser takes seconds for a MiB of short lines.
 const maxRecipe = 1 << 20
+
+// fromLine is an instruction that begins a stage.
+var fromLine = regexp.MustCompile(`(?im)^[ \t]*FROM[ \t]`)
 
 // ParseRecipe parses a Dockerfile of at most 1 MiB. Errors are *SyntaxError.
 func ParseRecipe(data []byte) (*Recipe, error) {
@@ -91,13 +103,24 @@ func (st *RecipeStage) add(c instructions.Command) {
 	}
 	switch c := c.(type) {
 	case *instructions.CopyCommand:
-		st.Copies = append(st.Copies, RecipeCopy{Line: line, From: c.From, Sources: c.SourcePaths, Dest: c.DestPath})
+		st.Copies = append(st.Copies, RecipeCopy{Line: line, From: c.From, Sources: c.SourcePaths, Dest: c.DestPath, Workdir: st.within})
 	case *instructions.AddCommand:
-		st.Copies = append(st.Copies, RecipeCopy{Line: line, Add: true, Sources: c.SourcePaths, Dest: c.DestPath})
+		st.Copies = append(st.Copies, RecipeCopy{Line: line, Add: true, Sources: c.SourcePaths, Dest: c.DestPath, Workdir: st.within})
+	case *instructions.RunCommand:
+		text := strings.Join(c.CmdLine, " ")
+		for _, f := range c.Files {
+			text += "\n" + f.Data
+		}
+		st.Runs = append(st.Runs, text)
 	case *instructions.ExposeCommand:
 		st.Exposed = append(st.Exposed, c.Ports...)
 	case *instructions.WorkdirCommand:
 		st.Workdir = c.Path
+		if path.IsAbs(c.Path) {
+			st.within = path.Clean(c.Path)
+		} else {
+			st.within = path.Join("/", st.within, c.Path)
+		}
 	case *instructions.UserCommand:
 		st.User = c.User
 	case *instructions.EntrypointCommand:
@@ -107,8 +130,14 @@ func (st *RecipeStage) add(c instructions.Command) {
 	}
 }
 
+// mendNoFrom is what to do about a Dockerfile that builds on nothing.
+const mendNoFrom = "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"
+
 func recipeError(data []byte, err error) error {
 	e := &SyntaxError{Line: 1, Column: 1, Reason: err.Error()}
+	if !fromLine.Match(data) {
+		e.Mend = mendNoFrom
+	}
 	var loc *parser.LocationError
 	if errors.As(err, &loc) && len(loc.Locations) > 0 && len(loc.Locations[0]) > 0 {
 		e.Line = max(loc.Locations[0][0].Start.Line, 1) // an empty file's is 0

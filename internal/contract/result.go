@@ -46,8 +46,8 @@ type ResultPackager interface {
 	PackResult(r ResultFiles, w io.Writer) (notes []string, err error)
 }
 
-// DeterminismJudge is the optional ability to say in the contract's own words what two runs of one example show, at least one
-// of which has a digest.
+// DeterminismJudge is the optional ability to say in the contract's own words what two runs of one example show. A run that
+// failed is judged alone, as both of them; an empty Word then says that there is nothing to add.
 type DeterminismJudge interface {
 	JudgeRuns(a, b *task.Result) Verdict
 }

@@ -24,7 +24,7 @@ func ParseYAML(data []byte) (*Node, error) {
 	if !utf8.Valid(data) {
 		return nil, &SyntaxError{Line: 1, Column: 1, Reason: "the file is not UTF-8 text", Mend: "save it as UTF-8"}
 	}
-	tokens, err := yamlTokens(data)
+	tokens, err := yamlTokens(withoutDirectives(data))
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,22 @@ func ParseYAML(data []byte) (*Node, error) {
 	}
 	c := &yamlConverter{data: data, anchors: map[string]ast.Node{}}
 	return c.node(body, 0)
+}
+
+// withoutDirectives makes comments of the lines %YAML and %TAG before a document, which the parser takes for a document.
+func withoutDirectives(data []byte) []byte {
+	out := bytes.Clone(data)
+	for at := 0; at < len(out); {
+		line, _, _ := bytes.Cut(out[at:], []byte("\n"))
+		switch text := bytes.TrimSpace(line); {
+		case bytes.HasPrefix(line, []byte("%")):
+			line[0] = '#'
+		case len(text) > 0 && text[0] != '#':
+			return out
+		}
+		at += len(line) + 1
+	}
+	return out
 }
 
 func yamlError(data []byte, err error) error {
@@ -133,6 +149,7 @@ func (c *yamlConverter) node(n ast.Node, depth int) (*Node, error) {
 		if err != nil {
 			return nil, err
 		}
+		out.Expanded = true
 		return place(out, n), nil
 	case *ast.TagNode:
 		return c.tag(n, depth)
@@ -163,26 +180,16 @@ func (c *yamlConverter) object(at ast.Node, values []*ast.MappingValueNode, dept
 	} else {
 		place(out, values[0].Key)
 	}
+	var inherited []*Node
+	own := map[string]bool{}
 	for _, v := range values {
 		if v.Key.IsMergeKey() {
 			merged, err := c.node(v.Value, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			sources := []*Node{merged}
-			if merged.Kind == NodeList {
-				sources = merged.Items
-			}
-			for _, s := range sources {
-				// Merged members come first, so that the object's own win (Get takes the last).
-				var fresh []Member
-				for _, m := range s.Members {
-					if !out.Has(m.Key) {
-						fresh = append(fresh, m)
-					}
-				}
-				out.Members = append(fresh, out.Members...)
-			}
+			inherited = append(inherited, merged)
+			inherited = append(inherited, merged.Items...)
 			continue
 		}
 		key, err := c.key(v.Key)
@@ -197,9 +204,26 @@ func (c *yamlConverter) object(at ast.Node, values []*ast.MappingValueNode, dept
 		if val.Line == 0 {
 			val.Line, val.Column = p.Line, p.Column
 		}
+		own[key] = true
 		out.Members = append(out.Members, Member{Key: key, KeyLine: p.Line, KeyColumn: p.Column, Value: val})
 	}
+	out.Members = append(merge(inherited, own), out.Members...)
+	out.Expanded = len(inherited) > 0
 	return out, nil
+}
+
+// merge lists the members that merge keys add to an object: not those that it has itself, and of several with one name the first.
+func merge(sources []*Node, own map[string]bool) []Member {
+	var fresh []Member
+	for _, s := range sources {
+		for _, m := range s.Members {
+			if !own[m.Key] {
+				own[m.Key] = true
+				fresh = append(fresh, m)
+			}
+		}
+	}
+	return fresh
 }
 
 func (c *yamlConverter) key(k ast.MapKeyNode) (string, error) {

@@ -245,7 +245,7 @@ func (x *exchange) probe(ctx, limit context.Context) (task.Port, *task.Failure) 
 			}
 			return task.Port{}, &task.Failure{
 				Reason: task.ReasonNotReady, Message: fmt.Sprintf("nothing listens on %s after %s", portNames(ports), x.times.Ready),
-				Hint: "the server must listen on one of these ports", LogTail: x.logTail(),
+				Hint: x.portHint(ctx), LogTail: x.logTail(),
 			}
 		}
 	}

@@ -2,6 +2,9 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"longshore/internal/engine"
 	"longshore/internal/task"
@@ -31,4 +34,31 @@ func (x *exchange) reachable(ctx context.Context, p task.Port) {
 	if shown != "" {
 		x.warn("the server listens on %s only; it must listen on 0.0.0.0, or the platform cannot reach it", shown)
 	}
+}
+
+// maxListeners bounds how many addresses are named.
+const maxListeners = 8
+
+// portHint says what to do when none of the ports opens: where the server listens instead, if the engine can tell.
+func (x *exchange) portHint(ctx context.Context) string {
+	const hint = "the server must listen on one of these ports"
+	lister, ok := x.d.Engine.(engine.Listener)
+	if !ok {
+		return hint
+	}
+	list, err := lister.Listeners(ctx, *x.handle)
+	if err != nil || len(list) == 0 {
+		return hint
+	}
+	var shown []string
+	for _, l := range list {
+		if s := l.String(); !slices.Contains(shown, s) {
+			shown = append(shown, s)
+		}
+	}
+	slices.Sort(shown)
+	if len(shown) > maxListeners {
+		shown = append(shown[:maxListeners], "…")
+	}
+	return fmt.Sprintf("it listens on %s; %s, or the package name its own, where it can", strings.Join(shown, ", "), hint)
 }

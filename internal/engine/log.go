@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -20,12 +22,15 @@ const (
 type Frame struct {
 	Stream Stream
 	Time   time.Time
+	// Attempt tells apart what several containers wrote to one log, one after the other; zero where there was but one. It has 16
+	// bits: larger ones count as the largest.
+	Attempt int
 	// Data is valid until the next call of Next.
 	Data []byte
 }
 
-// frameHeader is the fixed part of a frame on disk: stream (1 byte), three zero bytes, length (uint32), Unix time in
-// nanoseconds (int64), both big endian.
+// frameHeader is the fixed part of a frame on disk: stream (1 byte), a zero byte, attempt (uint16), length (uint32), Unix time in
+// nanoseconds (int64), all big endian.
 const frameHeader = 16
 
 // maxFrame bounds the data of one frame, so that a damaged log cannot ask for unbounded memory.
@@ -38,6 +43,7 @@ func AppendFrame(buf []byte, f Frame) []byte {
 		n := min(len(data), maxFrame)
 		var h [frameHeader]byte
 		h[0] = byte(f.Stream)
+		binary.BigEndian.PutUint16(h[2:], uint16(min(f.Attempt, math.MaxUint16)))
 		binary.BigEndian.PutUint32(h[4:], uint32(n))
 		binary.BigEndian.PutUint64(h[8:], uint64(f.Time.UnixNano()))
 		buf = append(append(buf, h[:]...), data[:n]...)
@@ -72,5 +78,18 @@ func (l *LogReader) Next() (Frame, error) {
 	if _, err := io.ReadFull(l.r, data); err != nil {
 		return Frame{}, io.ErrUnexpectedEOF
 	}
-	return Frame{Stream: Stream(h[0]), Time: time.Unix(0, int64(binary.BigEndian.Uint64(h[8:]))), Data: data}, nil
+	return Frame{
+		Stream: Stream(h[0]), Attempt: int(binary.BigEndian.Uint16(h[2:])), Time: time.Unix(0, int64(binary.BigEndian.Uint64(h[8:]))), Data: data,
+	}, nil
+}
+
+// WholeFrames is how many bytes of a log are whole frames: a writer that died may have left the last one cut short.
+func WholeFrames(r io.Reader) (n int64) {
+	for frames := NewLogReader(bufio.NewReader(r)); ; {
+		f, err := frames.Next()
+		if err != nil {
+			return n
+		}
+		n += frameHeader + int64(len(f.Data))
+	}
 }

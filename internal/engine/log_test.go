@@ -18,8 +18,8 @@ func TestLog(t *testing.T) {
 	var buf []byte
 	for _, f := range []engine.Frame{
 		{Stream: engine.Stdout, Time: now, Data: []byte("one")},
-		{Stream: engine.Stderr, Time: now.Add(time.Second), Data: nil},
-		{Stream: engine.Stdout, Time: now, Data: big},
+		{Stream: engine.Stderr, Time: now.Add(time.Second), Attempt: 2, Data: nil},
+		{Stream: engine.Stdout, Time: now, Attempt: 1 << 20, Data: big},
 	} {
 		buf = engine.AppendFrame(buf, f)
 	}
@@ -38,10 +38,10 @@ func TestLog(t *testing.T) {
 	}
 	want := []engine.Frame{
 		{Stream: engine.Stdout, Time: now, Data: []byte("one")},
-		{Stream: engine.Stderr, Time: now.Add(time.Second), Data: []byte{}},
-		{Stream: engine.Stdout, Time: now, Data: big[:1<<20]},
-		{Stream: engine.Stdout, Time: now, Data: big[:1<<20]},
-		{Stream: engine.Stdout, Time: now, Data: big[:1]},
+		{Stream: engine.Stderr, Time: now.Add(time.Second), Attempt: 2, Data: []byte{}},
+		{Stream: engine.Stdout, Time: now, Attempt: 65535, Data: big[:1<<20]},
+		{Stream: engine.Stdout, Time: now, Attempt: 65535, Data: big[:1<<20]},
+		{Stream: engine.Stdout, Time: now, Attempt: 65535, Data: big[:1]},
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(bytes.Equal)); d != "" {
 		t.Error(d)
@@ -53,6 +53,9 @@ func TestLogDamaged(t *testing.T) {
 	for n := 1; n < len(whole); n++ {
 		if _, err := engine.NewLogReader(bytes.NewReader(whole[:n])).Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("a frame cut after %d bytes: %v", n, err)
+		}
+		if got := engine.WholeFrames(bytes.NewReader(append(bytes.Clone(whole), whole[:n]...))); got != int64(len(whole)) {
+			t.Errorf("%d bytes are whole frames, of %d and a part", got, len(whole))
 		}
 	}
 	for name, at := range map[string]int{"stream": 0, "length": 4} {

@@ -84,9 +84,6 @@ func copyText(name string, s instructions.SourcesAndDest, dest, chown, chmod str
 
 // copyStep adds the contents to the inputs and runs or answers the step.
 func (b *builder) copyStep(ctx context.Context, st *state, c instructions.Command, text string, in inputs, p *copyPlan) error {
-	if len(p.sources)+len(p.contents) > 1 && !strings.HasSuffix(p.dest, "/") {
-		return &Error{Kind: KindInvalid, What: "destination " + p.dest, Why: "must be a folder, because there are several sources", Hint: "write " + p.dest + "/"}
-	}
 	in = append(in, input{"owner", fmt.Sprint(p.owner)})
 	files, err := b.hashSources(ctx, p)
 	if err != nil {
@@ -202,13 +199,11 @@ func (p *copyPlan) gather(paths, exclude []string, parents bool) error {
 	return nil
 }
 
-// find lists what one source path names. With parents, the result also says where below the destination each goes;
-// otherwise what each is called there, because a link's target goes by the link's name.
+// find lists what one source path names. As with BuildKit, ".." does not lead above the root, and a pattern may name nothing.
+// With parents, the result also says where below the destination each goes; otherwise what each is called there, because a
+// link's target goes by the link's name.
 func (p *copyPlan) find(src string, parents bool) ([]*item, []string, error) {
 	rel := strings.TrimLeft(path.Clean("/"+strings.ReplaceAll(src, "/./", "/")), "/")
-	if outside(src) {
-		return nil, nil, p.notThere(src)
-	}
 	if rel == "" {
 		rel = "."
 	}
@@ -222,7 +217,7 @@ func (p *copyPlan) find(src string, parents bool) ([]*item, []string, error) {
 		found = []*item{it}
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && len(found) == 0:
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, p.notThere(src)
 	case err == errExcluded:
 		return nil, nil, &Error{Kind: KindNotFound, What: src, Why: "excluded by " + p.tree.(*hostTree).ignoreName, Hint: "add the line !" + rel + " to it"}
@@ -268,28 +263,8 @@ func (p *copyPlan) followed(found []*item, rel string) ([]*item, []string, error
 	return found, names, nil
 }
 
-// outside tells whether a source path leads upwards out of its tree.
-func outside(src string) bool {
-	depth := 0
-	for _, part := range splitPath(src) {
-		if part == ".." {
-			if depth--; depth < 0 {
-				return true
-			}
-			continue
-		}
-		depth++
-	}
-	return false
-}
-
 func (p *copyPlan) notThere(src string) error {
 	e := &Error{Kind: KindNotFound, What: src, Why: "not in the " + p.tree.what(), Err: fs.ErrNotExist}
-	if outside(src) {
-		e.Why = "leads out of the " + p.tree.what()
-		e.Hint = "only what is inside can be copied"
-		return e
-	}
 	if best := suggest(p.tree, src); best != "" && best != src {
 		e.Hint = "did you mean " + best + "?"
 	}
@@ -386,6 +361,9 @@ func (b *builder) place(ctx context.Context, u *upper, p *copyPlan) error {
 	made := b.madeTime(time.Time{})
 	isDir := strings.HasSuffix(p.dest, "/")
 	dest := path.Clean(p.dest)
+	if err := p.holdsAll(u, dest, isDir); err != nil {
+		return err
+	}
 	for _, s := range p.sources {
 		to, into := dest, isDir
 		if s.under != "" {
@@ -415,6 +393,19 @@ func (b *builder) place(ctx context.Context, u *upper, p *copyPlan) error {
 		}
 	}
 	return nil
+}
+
+// holdsAll refuses several sources for what becomes a file: each would replace the one before.
+func (p *copyPlan) holdsAll(u *upper, dest string, isDir bool) error {
+	several := len(p.sources)+len(p.contents) > 1
+	if !several || isDir || len(p.sources) > 0 && (p.sources[0].top.isDir() || p.sources[0].under != "") {
+		return nil
+	}
+	_, n, err := u.resolve(dest)
+	if err != nil || n != nil && n.isDir() {
+		return err
+	}
+	return &Error{Kind: KindInvalid, What: "destination " + p.dest, Why: "must be a folder, because there are several sources", Hint: "write " + p.dest + "/"}
 }
 
 // fileTarget decides where a file called name goes: into the destination if that is a folder, else there. Folders that

@@ -41,6 +41,8 @@ var (
 	ErrInvalid = errors.New("store: a text is not UTF-8 or holds a zero byte")
 	// ErrFull is the answer to a write that the database has no room for: nothing of it was written.
 	ErrFull = errors.New("store: the database's disk is full: nothing of this was written")
+	// ErrTaken is the answer to an import under a name that belongs to another account.
+	ErrTaken = errors.New("store: the task's name belongs to another account")
 	// ErrStale is the answer to a writer whose claim was taken over by another.
 	ErrStale = errors.New("store: the run was claimed again meanwhile")
 )
@@ -74,7 +76,11 @@ type Version struct {
 
 // Tasks keeps what was imported.
 type Tasks interface {
-	AddVersion(ctx context.Context, v Version) error
+	// AddVersion keeps a version. Its name belongs to v.Account from then on, unless it has an owner. Where that is another account
+	// than as, the answer is ErrTaken, and nothing is kept; an empty as may use every name.
+	AddVersion(ctx context.Context, v Version, as string) error
+	// Owner answers the account that a task's name belongs to.
+	Owner(ctx context.Context, name string) (account string, err error)
 	// Version finds by ID, by "name" (its latest import that is not hidden) or by "name:version".
 	Version(ctx context.Context, ref string) (Version, error)
 	// Versions lists, latest first; of each name only the latest unless f.All.
@@ -136,7 +142,8 @@ type Run struct {
 	// CacheKey, when not empty, names runs that may share a result; CachedFrom is the run whose result this one took.
 	CacheKey   string `json:"cacheKey,omitempty"`
 	CachedFrom string `json:"cachedFrom,omitempty"`
-	// Result is task.Result as JSON, and Files what its outputs and log are kept as; nil before the end.
+	// Result is task.Result as JSON, and Files what its outputs and log are kept as; nil before the end, but for the log of the
+	// attempts so far.
 	Result json.RawMessage `json:"result,omitempty"`
 	Files  []File          `json:"files,omitempty"`
 	// CPUSeconds and PeakMemory repeat the result's usage, for sums.
@@ -157,8 +164,8 @@ type File struct {
 	Target string `json:"target,omitempty"`
 }
 
-// LogPath is the Path of a run's log, frames as engine.AppendFrame writes them; EventsPath that of its events, JSON lines. No
-// output can have such a path.
+// LogPath is the Path of a run's log, frames as engine.AppendFrame writes them: where there are several, as a run was tried again,
+// they are its log one after the other. EventsPath is that of its events, JSON lines. No output can have such a path.
 const (
 	LogPath    = ":log"
 	EventsPath = ":events"
@@ -247,7 +254,7 @@ type Queue interface {
 	Progress(ctx context.Context, steps []Step) error
 	// Finish puts claimed runs into a terminal state, or back into the queue (State queued, with NotBefore). The answer
 	// tells for each whether it counted: false is a stale writer's. Blobs named in Files are referenced in the same
-	// transaction.
+	// transaction; Files replace what the run had.
 	Finish(ctx context.Context, ends []End) ([]bool, error)
 	// Expire puts runs of other servers whose lease has run out back into the queue, and answers them. A lease that ends more
 	// than an hour from now counts as run out: the clock was set back.

@@ -130,7 +130,11 @@ func (b *binder) defaults() {
 			continue
 		}
 		if !p.Optional && !p.answersToAny(b.request.Unbound) && !bodyGiven(p, b.request.Body) {
-			b.problem(p.Name, "input-missing", fmt.Sprintf("is required (%s)", p.Type.Describe()), fmt.Sprintf("give it with -i %s=%s", p.Name, p.Type.example()))
+			mend := fmt.Sprintf("give it with -i %s=%s", p.Name, p.Type.example())
+			if p.Type.Kind == Directory && p.Place.Kind == PlaceFolder {
+				mend += ", or leave it out on purpose with --unbound " + p.Name
+			}
+			b.problem(p.Name, "input-missing", fmt.Sprintf("is required (%s)", p.Type.Describe()), mend)
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 
 	"longshore/internal/dispatch/durable"
@@ -19,17 +22,24 @@ type form struct {
 	// Body offers a request body, FreeInputs inputs beyond the declared ones, FreeEnv further variables, Network the network.
 	Body, FreeInputs, FreeEnv, Network bool
 	// The values to begin with, as text.
-	BodyText, Inputs, Env, Labels string
-	Resources                     task.Resources
+	BodyText, Inputs, Env, Labels, Args, Timeout string
+	Resources                                    task.Resources
+	Priority, Retries                            int
+	Cache, UseNetwork                            bool
 	// From is the run that the values are of.
 	From string
+	// KeptBody is that run's file which was its body, KeptFiles those that its Inputs name.
+	KeptBody  string
+	KeptFiles []string
 }
 
 // field is one parameter with the widget that fits it.
 type field struct {
 	ID, Name, Title, Description string
-	Kind                         task.Kind
-	// Widget is "checkbox", "number", "text", "select", "textarea", "datetime", "file", "folder" or "array".
+	// Of is the ID of the array that it is an item of.
+	Of   string
+	Kind task.Kind
+	// Widget is "checkbox", "number", "text", "lines", "select", "textarea", "datetime", "file", "folder" or "array".
 	Widget   string
 	Required bool
 	// Fixed fields are shown and cannot be changed.
@@ -42,8 +52,10 @@ type field struct {
 	Default string
 	// Values are those of an array.
 	Values []string
-	// Kept is the earlier run's file, whose content is used again when none is chosen.
-	Kept string
+	// Earlier tells that the value is one that an earlier run was given: it is sent whatever it is, and not left to the default.
+	Earlier bool
+	// Kept are the earlier run's files, whose content is used again when none is chosen.
+	Kept []string
 
 	Min, Max, Step string
 	MinLength      *int
@@ -52,8 +64,8 @@ type field struct {
 	MaxItems       *int
 	Choices        []string
 	Accept         string
-	// Blank tells that the empty text is a value that can be chosen.
-	Blank bool
+	// Blank tells that the empty text is a value that can be chosen, Folder that a folder may stand in place of a file, URL an address.
+	Blank, Folder, URL bool
 	// Says are the constraints in words.
 	Says string
 	// Item is what an array is made of.
@@ -80,6 +92,9 @@ func (s *site) form(r *http.Request, v store.Version, t *task.Task, variant stri
 	return f
 }
 
+// ExactBody is the body to begin with, as JSON.
+func (f form) ExactBody() string { return written(f.BodyText) }
+
 // begin fills the form with the values of an earlier run.
 func (f *form) begin(run store.Run) {
 	var sub durable.Submission
@@ -93,6 +108,7 @@ func (f *form) begin(run store.Run) {
 			continue
 		}
 		left[name] = raw
+		f.KeptFiles = append(f.KeptFiles, fileRefs(raw, sub.Files)...)
 	}
 	if data, err := json.MarshalIndent(left, "", "  "); err == nil && len(left) > 0 {
 		f.Inputs = string(data)
@@ -107,7 +123,29 @@ func (f *form) begin(run store.Run) {
 	for k, v := range sub.Labels {
 		labels = append(labels, k+"="+v)
 	}
+	slices.Sort(labels)
 	f.Env, f.Labels, f.Resources = strings.Join(env, "\n"), strings.Join(labels, "\n"), sub.Resources
+	f.Priority, f.Retries, f.Cache, f.UseNetwork = sub.Priority, sub.Retry.Max, sub.Cache, sub.Network
+	if sub.Timeouts.Run > 0 {
+		f.Timeout = sub.Timeouts.Run.String()
+	}
+	if sub.Args != nil {
+		f.Args = written(sub.Args)
+	}
+	if sub.BodyFile != "" {
+		f.KeptBody = sub.BodyFile
+	}
+}
+
+// written is a value as JSON.
+func written(v any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil { // values of tasks were read from JSON
+		return ""
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func (f *form) index(name string) int {
@@ -121,30 +159,44 @@ func (f *form) index(name string) int {
 
 // begin takes a value of an earlier run.
 func (f *field) begin(raw json.RawMessage, files map[string]durable.FileRef) {
-	if f.Fixed {
+	if f.Fixed || string(raw) == "null" {
 		return
 	}
+	if f.Kept = fileRefs(raw, files); len(f.Kept) > 0 {
+		f.Value, f.Values, f.Given = "", nil, false
+		return
+	}
+	f.Earlier = true
 	text := plain(raw)
-	switch f.Widget {
-	case "file", "folder":
-		if _, ok := files[strings.TrimPrefix(text, "@")]; ok {
-			f.Kept = strings.TrimPrefix(text, "@")
-		}
-	case "array":
+	switch {
+	case f.Widget == "array":
 		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) == nil && !f.Item.Kind.OnDisk() {
+		if json.Unmarshal(raw, &items) == nil {
 			f.Values, f.Given = nil, true
 			for _, i := range items {
-				f.Values = append(f.Values, plain(i))
+				f.Values = append(f.Values, f.Item.text(i))
 			}
 		}
+	case strings.HasPrefix(text, "@@"):
+		f.Value, f.Given = text[1:], true
 	default:
-		if strings.HasPrefix(text, "@@") {
-			text = text[1:]
-		}
-		f.Value, f.Given = text, true
+		f.Value, f.Given = f.text(raw), true
 	}
 }
+
+// text is a JSON value as the field's widget writes it.
+func (f *field) text(raw json.RawMessage) string {
+	if f.Kind == task.JSON || f.Kind == task.Array {
+		return string(raw)
+	}
+	return plain(raw)
+}
+
+// Needed tells that something must be written or chosen.
+func (f field) Needed() bool { return f.Required && len(f.Kept) == 0 }
+
+// Exactly is the value as JSON: what widgets make of line ends is not sent unless somebody has changed it.
+func (f field) Exactly() string { return written(f.Value) }
 
 // plain is a JSON value as people write it into a field.
 func plain(raw json.RawMessage) string {
@@ -157,7 +209,7 @@ func plain(raw json.RawMessage) string {
 
 // widgets choose what a kind is asked for with.
 var widgets = map[task.Kind]string{
-	task.Boolean: "checkbox", task.Integer: "number", task.Number: "number", task.String: "text", task.Enumeration: "select",
+	task.Boolean: "checkbox", task.Integer: "number", task.Number: "number", task.String: "lines", task.Enumeration: "select",
 	task.Datetime: "datetime", task.Geometry: "textarea", task.JSON: "textarea", task.Image: "file", task.FileKind: "file",
 	task.Directory: "folder", task.Array: "array",
 }
@@ -174,7 +226,7 @@ func fieldFor(p task.Parameter, id string) field {
 		f.Value, f.Given = p.Default.Text, !p.Type.Kind.OnDisk()
 		f.Default = f.Value
 		for _, i := range p.Default.Items {
-			f.Values = append(f.Values, i.Text)
+			f.Values = append(f.Values, f.Item.text(json.RawMessage(written(i.Plain(*p.Type.Item)))))
 		}
 	}
 	return f
@@ -184,7 +236,11 @@ func fieldFor(p task.Parameter, id string) field {
 func typed(t task.Type, id string) field {
 	f := field{
 		ID: id, Kind: t.Kind, Widget: widgets[t.Kind], MinLength: t.MinLength, MaxLength: t.MaxLength, MinItems: t.MinItems, MaxItems: t.MaxItems,
-		Choices: t.Choices, Blank: t.AllowEmpty,
+		Choices: t.Choices, Blank: t.AllowEmpty, URL: t.URLs && t.Kind.OnDisk(),
+		Folder: t.Kind.OnDisk() && (slices.Contains(t.Formats, "wsidicom") || slices.Contains(t.Formats, "folder")),
+	}
+	if t.Kind == task.String && len(t.Choices) > 0 {
+		f.Widget = "select"
 	}
 	if f.Widget == "" {
 		f.Widget = "text"
@@ -195,16 +251,34 @@ func typed(t task.Type, id string) field {
 			f.Widget = "text" // a number field takes neither the words nor nothing
 		}
 	}
-	for _, format := range t.Formats {
-		f.Accept += "." + format + ","
-	}
-	f.Accept = strings.TrimSuffix(f.Accept, ",")
+	f.Accept = accept(t.Formats)
 	if t.Item != nil {
 		item := typed(*t.Item, id)
+		if item.Widget == "array" {
+			item.Widget = "textarea" // lists in lists are written as JSON
+		}
 		f.Item = &item
 	}
 	f.Says = says(t)
 	return f
+}
+
+// endings are those of file names by format. Files of formats that are not here are called anything.
+var endings = map[string]string{
+	"png": ".png", "jpeg": ".jpg,.jpeg", "jpg": ".jpg,.jpeg", "tiff": ".tif,.tiff", "gif": ".gif", "webp": ".webp", "zip": ".zip", "csv": ".csv", "json": ".json",
+}
+
+// accept is what a file dialog offers, "" for everything.
+func accept(formats []string) string {
+	var list []string
+	for _, f := range formats {
+		e, ok := endings[f]
+		if !ok {
+			return ""
+		}
+		list = append(list, e)
+	}
+	return strings.Join(list, ",")
 }
 
 // numbers is what a browser's number field is told. Exclusive bounds of integers become inclusive; those of other numbers are
@@ -215,12 +289,11 @@ func numbers(t task.Type) (low, high, step string) {
 		return low, high, step
 	}
 	step = "1"
-	var n int64
-	if _, err := fmt.Sscanf(string(t.GT), "%d", &n); err == nil {
-		low = fmt.Sprint(n + 1)
+	if n, ok := task.ParseInteger(string(t.GT)); ok && low == "" {
+		low = n.Add(n, big.NewInt(1)).String()
 	}
-	if _, err := fmt.Sscanf(string(t.LT), "%d", &n); err == nil {
-		high = fmt.Sprint(n - 1)
+	if n, ok := task.ParseInteger(string(t.LT)); ok && high == "" {
+		high = n.Sub(n, big.NewInt(1)).String()
 	}
 	return low, high, step
 }

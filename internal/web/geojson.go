@@ -73,7 +73,7 @@ func (b *previewer) draw(data []byte) *drawing {
 	}
 	p := pen{minX: math.Inf(1), minY: math.Inf(1), maxX: math.Inf(-1), maxY: math.Inf(-1)}
 	p.add(&g, "", 0)
-	if len(p.shapes) == 0 {
+	if extent := max(p.maxX-p.minX, p.maxY-p.minY); len(p.shapes) == 0 || math.IsInf(extent, 0) {
 		return nil
 	}
 	d := &drawing{Shapes: p.shapes, Cut: p.cut, Under: b.under(), JSON: tree(data)}

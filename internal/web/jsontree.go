@@ -28,13 +28,14 @@ const (
 	openDepth = 4
 )
 
-// tree reads a valid JSON document, numbers as they were written and members in their order.
+// tree reads a JSON document, numbers as they were written and members in their order. Of one that ends too early or is not valid,
+// it has what comes before that.
 func tree(data []byte) *node {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	left := maxNodes
 	n, err := readNode(d, &left, 0)
-	if err != nil {
+	if err != nil && n == nil {
 		return &node{Value: string(data)}
 	}
 	return n
@@ -72,31 +73,43 @@ func quote(s string) string {
 func readChildren(d *json.Decoder, open json.Delim, left *int, depth int) (*node, error) {
 	n := &node{Open: depth < openDepth}
 	count := 0
+	var broken error
 	for ; d.More(); count++ {
 		name := fmt.Sprint(count)
 		if open == '{' {
 			token, err := d.Token()
 			if err != nil {
-				return nil, err
+				broken = err
+				break
 			}
 			name = fmt.Sprint(token)
 		}
 		child, err := readNode(d, left, depth+1)
-		if err != nil {
-			return nil, err
+		if broken = err; child == nil {
+			break
 		}
 		child.Name = name
 		if *left--; *left < 0 || depth >= maxDepth {
 			n.Cut = true // it is read on to be counted
-			continue
+		} else {
+			n.Children = append(n.Children, child)
 		}
-		n.Children = append(n.Children, child)
+		if broken != nil {
+			count++
+			break
+		}
 	}
-	_, err := d.Token()
-	n.Says = fmt.Sprintf("[%d]", count)
+	if broken == nil {
+		_, broken = d.Token()
+	}
+	more := ""
+	if broken != nil {
+		n.Cut, more = true, "…"
+	}
+	n.Says = fmt.Sprintf("[%d%s]", count, more)
 	if open == '{' {
-		n.Says = fmt.Sprintf("{%d}", count)
+		n.Says = fmt.Sprintf("{%d%s}", count, more)
 	}
 	n.Open = n.Open && count <= 50
-	return n, err
+	return n, broken
 }

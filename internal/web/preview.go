@@ -26,6 +26,7 @@ import (
 // The bounds of what is read for one preview, and of what is shown.
 const (
 	headBytes   = 256 << 10
+	jsonBytes   = 2 << 20
 	hexBytes    = 512
 	maxInline   = 64 << 10
 	maxRows     = 50
@@ -38,6 +39,8 @@ const (
 // DICOM and Hex is set, or none for an empty file.
 type preview struct {
 	kept
+	// Format names what cannot be shown as what it is, "" where it can or is not known.
+	Format  string
 	Text    string
 	JSON    *node
 	Table   [][]string
@@ -83,43 +86,43 @@ func (b *previewer) add(p *part, f store.File, side string) {
 // preview reads the head of a file and chooses its form.
 func (b *previewer) preview(k kept) preview {
 	p := preview{kept: k}
-	head, err := b.head(k.File)
+	head, err := b.head(k.File, headBytes)
 	if err != nil {
 		p.Gone = "its content is not kept any more"
 		return p
 	}
 	p.Cut = int64(len(head)) < k.Size
-	mime := mediaType(head)
+	mime, text := mediaType(head), isText(head, p.Cut)
 	switch {
 	case len(head) == 0:
 	case isDICOM(head):
 		p.DICOM = dicomHeader(head)
+	case text && mime == "":
+		b.text(&p, head)
 	case strings.HasPrefix(mime, "image/"):
 		p.Image = mime
 	case strings.HasPrefix(mime, "audio/"):
 		p.Audio = mime
 	case strings.HasPrefix(mime, "video/"):
 		p.Video = mime
-	case isText(head, p.Cut):
-		b.text(&p, head)
 	default:
-		p.Hex, p.Cut = hex.Dump(head[:min(len(head), hexBytes)]), k.Size > hexBytes
+		p.Hex, p.Format = hex.Dump(head[:min(len(head), hexBytes)]), formatOf(head)
+		p.Cut = k.Size > hexBytes
 	}
 	return p
 }
 
 // text chooses among the forms of what is written down.
 func (b *previewer) text(p *preview, head []byte) {
-	trimmed := bytes.TrimSpace(head)
-	if !p.Cut && len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && json.Valid(trimmed) {
-		if p.Drawing = b.draw(trimmed); p.Drawing == nil {
-			p.JSON = tree(trimmed)
-		}
+	head = bytes.TrimPrefix(head, []byte("\ufeff"))
+	if b.json(p, head) {
 		return
 	}
 	if comma := separators[strings.ToLower(path.Ext(p.Path))]; comma != 0 {
-		if p.Table = table(head, comma, &p.Cut); p.Table != nil {
-			return
+		for _, c := range []rune{comma, ';'} { // what spreadsheets write where the comma is the decimal point
+			if p.Table = table(head, c, &p.Cut); p.Table != nil {
+				return
+			}
 		}
 	}
 	if len(head) > maxInline {
@@ -128,41 +131,90 @@ func (b *previewer) text(p *preview, head []byte) {
 	p.Text = strings.ToValidUTF8(string(head), "�")
 }
 
+// json shows a document as a drawing or a tree. Of one that is too large, the tree has the beginning.
+func (b *previewer) json(p *preview, head []byte) bool {
+	doc := bytes.TrimSpace(head)
+	if len(doc) == 0 || doc[0] != '{' && doc[0] != '[' {
+		return false
+	}
+	if p.Cut {
+		more, err := b.head(p.File, jsonBytes)
+		if err != nil {
+			return false
+		}
+		doc, p.Cut = bytes.TrimSpace(bytes.TrimPrefix(more, []byte("\ufeff"))), int64(len(more)) < p.Size
+	}
+	if p.Cut {
+		p.JSON = tree(doc)
+		return p.JSON.Says != ""
+	}
+	if !json.Valid(doc) {
+		return false
+	}
+	if p.Drawing = b.draw(doc); p.Drawing == nil {
+		p.JSON = tree(doc)
+	}
+	return true
+}
+
 // separators are those of tables, by the ending of the file's name. Outputs of many tasks have none: then a table is what looks
 // like one.
 var separators = map[string]rune{".csv": ',', ".tsv": '\t', ".tab": '\t', "": ','}
 
 // head reads the beginning of a file.
-func (b *previewer) head(f store.File) ([]byte, error) {
+func (b *previewer) head(f store.File, most int64) ([]byte, error) {
 	r, err := b.site.cfg.Service.OpenFile(b.r.Context(), f)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	head, err := io.ReadAll(io.LimitReader(r, headBytes))
+	head, err := io.ReadAll(io.LimitReader(r, most))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		b.site.cfg.Log.Error("a kept file cannot be read", "run", b.run.ID, "path", f.Path, "error", err)
 	}
 	return head, err
 }
 
-// shown are the types that browsers may be given as what they are: none of them can hold a program.
+// shown are the types that browsers can show, and may be given as what they are: none of them can hold a program.
 var shown = []string{
-	"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp",
-	"audio/mpeg", "audio/wave", "audio/basic", "audio/aiff", "audio/ogg", "audio/midi", "application/ogg",
-	"video/mp4", "video/webm", "video/avi",
+	"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "audio/mpeg", "audio/wave", "application/ogg", "video/mp4", "video/webm",
 }
 
-// mediaType is the type of a file by its content, if browsers may be given it as that, else "".
+// mediaType is the type of a file by its content, if browsers may be given it as that, else "". Some are told by so few letters
+// that texts begin with them too ("BM", "ID3"): what can be read is a text.
 func mediaType(head []byte) string {
+	if bytes.HasPrefix(head, []byte("fLaC")) {
+		return "audio/flac"
+	}
 	mime := http.DetectContentType(head)
-	if !slices.Contains(shown, mime) {
+	if !slices.Contains(shown, mime) || isText(head[:min(len(head), sniffed)], len(head) >= sniffed) {
 		return ""
 	}
 	if mime == "application/ogg" {
 		return "audio/ogg"
 	}
 	return mime
+}
+
+// sniffed is how much of a file its type is told by.
+const sniffed = 512
+
+// formats are those that browsers do not show, by how their files begin.
+var formats = []struct{ begins, name string }{
+	{"II*\x00", "TIFF image"}, {"MM\x00*", "TIFF image"}, {"II+\x00", "BigTIFF image"}, {"MM\x00+", "BigTIFF image"},
+	{"%PDF-", "PDF document"}, {"PK\x03\x04", "zip archive"}, {"\x1f\x8b", "gzip file"}, {"\xfd7zXZ\x00", "xz file"}, {"(\xb5/\xfd", "zstd file"},
+	{"\x89HDF\r\n\x1a\n", "HDF5 file"}, {"\x93NUMPY", "NumPy array"}, {"SQLite format 3\x00", "SQLite database"}, {"PAR1", "Parquet table"},
+	{"\x5c\x01\x00\x00", "NIfTI image"}, {"\x00\x00\x01\x5c", "NIfTI image"}, {"\x7fELF", "ELF program"}, {"\x00\x00\x00\x0cjP  ", "JPEG 2000 image"},
+}
+
+// formatOf names the format of a file that browsers do not show, "" if it is not known.
+func formatOf(head []byte) string {
+	for _, f := range formats {
+		if bytes.HasPrefix(head, []byte(f.begins)) {
+			return f.name
+		}
+	}
+	return ""
 }
 
 // isText tells what people can read: UTF-8 without control characters.
@@ -218,7 +270,7 @@ func (b *previewer) under() *underlay {
 		}
 	}
 	for _, k := range b.images {
-		head, err := b.head(k.File)
+		head, err := b.head(k.File, headBytes)
 		if err != nil || !strings.HasPrefix(mediaType(head), "image/") {
 			continue
 		}
@@ -272,7 +324,7 @@ func (s *site) file(w http.ResponseWriter, r *http.Request, c Caller) error {
 		return err
 	}
 	defer content.Close()
-	head := make([]byte, 512)
+	head := make([]byte, sniffed)
 	n, err := io.ReadFull(content, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err

@@ -126,7 +126,7 @@ func TestDrawing(t *testing.T) {
 	if d.ViewBox != "-1 -1 12 22" {
 		t.Errorf("the view is %s", d.ViewBox)
 	}
-	for _, none := range []string{`{"type":"Feature","geometry":null}`, `{"a":1}`, `[]`, `[1,2]`, `{"type":"Point","coordinates":["1","2"]}`} {
+	for _, none := range []string{`{"type":"Feature","geometry":null}`, `{"a":1}`, `[]`, `[1,2]`, `{"type":"Point","coordinates":["1","2"]}`, `{"type":"LineString","coordinates":[[-1e308,0],[1e308,0]]}`} {
 		if b.draw([]byte(none)) != nil {
 			t.Errorf("%s is drawn", none)
 		}
@@ -147,6 +147,10 @@ func TestTree(t *testing.T) {
 	want := []string{"  {4}", "b  [2]", "0 number 1", "1 number 12345678901234567890", `a string "x<y"`, "n null null", "t boolean true"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	cut := tree([]byte(`{"list":[1,2,{"a":"b`))
+	if cut.Says != "{1…}" || cut.Children[0].Says != "[3…]" || len(cut.Children[0].Children) != 3 {
+		t.Errorf("of a document that ends too early there is %+v", cut)
 	}
 	many := tree([]byte("[" + strings.Repeat("0,", 5000) + "0]"))
 	if !many.Cut || len(many.Children) != maxNodes || many.Says != "[5001]" {
@@ -223,10 +227,12 @@ func TestFields(t *testing.T) {
 		p                            task.Parameter
 		widget, low, high, step, say string
 	}{
+		{task.Parameter{Type: task.Type{Kind: task.Integer, GT: "9223372036854775807"}}, "number", "9223372036854775808", "", "1", "greater than 9223372036854775807"},
+		{task.Parameter{Type: task.Type{Kind: task.String, Choices: []string{"a"}}}, "select", "", "", "", ""},
 		{task.Parameter{Type: task.Type{Kind: task.Integer, GT: "0", LT: "300"}}, "number", "1", "299", "1", "greater than 0, less than 300"},
 		{task.Parameter{Type: task.Type{Kind: task.Number, GE: "0.5"}}, "number", "0.5", "", "any", "at least 0.5"},
 		{task.Parameter{Type: task.Type{Kind: task.Number, AllowNaN: true}}, "text", "", "", "any", ""},
-		{task.Parameter{Type: task.Type{Kind: task.String, MinLength: &one, MaxLength: &forty}}, "text", "", "", "", "at least 1 characters, at most 40 characters"},
+		{task.Parameter{Type: task.Type{Kind: task.String, MinLength: &one, MaxLength: &forty}}, "lines", "", "", "", "at least 1 characters, at most 40 characters"},
 		{task.Parameter{Type: task.Type{Kind: task.Enumeration, Choices: []string{"a"}}}, "select", "", "", "", ""},
 		{task.Parameter{Type: task.Type{Kind: task.Boolean}}, "checkbox", "", "", "", ""},
 		{task.Parameter{Type: task.Type{Kind: task.Datetime}}, "datetime", "", "", "", ""},
@@ -247,10 +253,58 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestBegin: a form that starts from an earlier run asks for exactly what that run was asked for.
+func TestBegin(t *testing.T) {
+	deep := task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Integer}}}
+	parameter := func(name string, ty task.Type, def *task.Value) field {
+		return fieldFor(task.Parameter{Name: name, Type: ty, Default: def, Optional: true}, name)
+	}
+	f := form{Fields: []field{
+		parameter("off", task.Type{Kind: task.Boolean}, &task.Value{Text: "true"}),
+		parameter("text", task.Type{Kind: task.String}, &task.Value{Text: "x"}),
+		parameter("none", task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Integer}}, &task.Value{Items: []task.Value{{Text: "1"}}}),
+		parameter("deep", deep, &task.Value{Items: []task.Value{{Items: []task.Value{{Text: "1"}, {Text: "2"}}}}}),
+		parameter("doc", task.Type{Kind: task.JSON}, nil),
+		parameter("read", task.Type{Kind: task.String}, &task.Value{Text: "x"}),
+		parameter("pictures", task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Image}}, nil),
+		parameter("unset", task.Type{Kind: task.Integer}, &task.Value{Text: "7"}),
+	}}
+	if got := f.Fields[3].Values; len(got) != 1 || got[0] != "[1,2]" {
+		t.Errorf("the default of a list in a list is shown as %q", got)
+	}
+	f.begin(store.Run{Request: []byte(`{"inputs":{"off":false,"text":"\r\n@@@a","none":[],"deep":[[9007199254740993]],"doc":"\"q\"","read":"@read","pictures":["@p.0","@p.1"],
+		"unset":null,"more":{"n":9007199254740993},"at":"@x"},"files":{"read":{"digest":"d"},"p.0":{"digest":"d"},"p.1":{"digest":"d"},"x":{"digest":"d"}},
+		"args":["-v"],"priority":-3,"retry":{"max":2},"cache":true,"network":true,"bodyFile":"x","timeouts":{"run":90000000000}}`)})
+	type shown struct {
+		Earlier bool
+		Value   string
+		Values  []string
+		Kept    []string
+	}
+	want := []shown{
+		{Earlier: true, Value: "false"}, {Earlier: true, Value: "\r\n@@@a"}, {Earlier: true}, {Earlier: true, Values: []string{"[9007199254740993]"}},
+		{Earlier: true, Value: `"\"q\""`}, {Kept: []string{"read"}}, {Kept: []string{"p.0", "p.1"}}, {Value: "7"},
+	}
+	for i, w := range want {
+		g := f.Fields[i]
+		if g.Widget == "array" {
+			g.Value = ""
+		}
+		if diff := cmp.Diff(w, shown{g.Earlier, g.Value, g.Values, g.Kept}); diff != "" {
+			t.Errorf("%s: %s", g.Name, diff)
+		}
+	}
+	if !strings.Contains(f.Inputs, "9007199254740993") || len(f.KeptFiles) != 1 || f.KeptBody != "x" || f.Args != `["-v"]` || f.Timeout != "1m30s" ||
+		f.Priority != -3 || f.Retries != 2 || !f.Cache || !f.UseNetwork {
+		t.Errorf("the rest of the request: %+v", f)
+	}
+}
+
 // TestKinds: what a browser may be given as what it is, what people can read, and how messages are written.
 func TestKinds(t *testing.T) {
 	for content, want := range map[string]string{
-		"\x89PNG\r\n\x1a\n": "image/png", "GIF89a": "image/gif", "\xff\xd8\xff": "image/jpeg", "OggS\x00": "audio/ogg",
+		"\x89PNG\r\n\x1a\n": "image/png", "GIF89a\x01\x00": "image/gif", "\xff\xd8\xff": "image/jpeg", "OggS\x00": "audio/ogg", "fLaC\x00": "audio/flac",
+		"BMI,age\n21.5,40\n": "", "ID3,name\n": "", "GIF89a is a format": "", "BM\x00\x00": "image/bmp", "RIFF\x00\x00\x00\x00AVI ": "", "MThd\x00": "",
 		"<svg onload=alert(1)>": "", "<!doctype html>": "", "%PDF-1.4": "", "<?xml version=\"1.0\"?>": "", "plain": "",
 	} {
 		if got := mediaType([]byte(content)); got != want {

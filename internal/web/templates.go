@@ -44,6 +44,7 @@ func (s *site) funcs() template.FuncMap {
 		"segments": segments,
 		"sentence": sentence,
 		"item":     item,
+		"list":     func(names []string) string { return written(names) },
 	}
 }
 
@@ -137,8 +138,9 @@ func sentence(s string) string {
 func item(f field, i int, value string) field {
 	one := *f.Item
 	one.ID, one.Title, one.Value, one.Given, one.Fixed, one.Required = fmt.Sprintf("%s-%d", f.ID, i), f.Title, value, true, f.Fixed, true
+	one.Of = f.ID
 	if i < 0 {
-		one.ID = f.ID
+		one.ID, one.Required = f.ID, f.Required
 	}
 	return one
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"longshore/internal/app"
+	"longshore/internal/engine"
 	"longshore/internal/store/storetest"
 	"longshore/internal/task"
 )
@@ -81,6 +82,14 @@ func TestWorkerDies(t *testing.T) {
 	run := submit(t, s, submission(v, 7))
 	until(t, func() bool { return containers(dir) == 1 })
 	first := oneContainer(dir)
+	log, err := s.Log(t.Context(), run.ID, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if _, err := engine.NewLogReader(log).Next(); err != nil { // while the first attempt runs
+		t.Fatal(err)
+	}
 	if err := syscall.Kill(s.Worker.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +97,17 @@ func TestWorkerDies(t *testing.T) {
 	until(t, func() bool { release(t, dir); got, _ := s.Run(t.Context(), run.ID); return got.State.Terminal() })
 	if run = wait(t, s, run.ID, task.Succeeded, ""); run.Attempt != 2 {
 		t.Errorf("%d attempts, want 2", run.Attempt)
+	}
+	if got, want := logText(t, log), "waiting 7\n"; got != want { // the second attempt's, and no byte of the first again
+		t.Errorf("who followed was told %q afterwards, want %q", got, want)
+	}
+	late, err := s.Log(t.Context(), run.ID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if got, want := logText(t, late), "waiting 7\nwaiting 7\n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
 	}
 }
 

@@ -3,15 +3,37 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	v1 "longshore/internal/api/v1"
+	"longshore/internal/task"
 )
 
 // Self answers who the token belongs to.
 func (c *Client) Self(ctx context.Context) (s v1.Self, err error) {
 	err = c.get(ctx, "/v1/self", nil, &s)
 	return s, err
+}
+
+// SignIn opens a one-time link as a browser does, and answers the secret of the session that begins. It is asked once.
+func (c *Client) SignIn(ctx context.Context, code string) (secret string, err error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.String()+"/login?code="+url.QueryEscape(code), nil)
+	if err != nil {
+		return "", task.Errorf(task.CodeUsage, "%w", err)
+	}
+	res, err := c.o.HTTP.Do(q)
+	if err != nil {
+		return "", c.away(c.unanswered(ctx, err))
+	}
+	defer res.Body.Close()
+	for _, cookie := range res.Cookies() {
+		if res.StatusCode == http.StatusSeeOther && strings.HasPrefix(cookie.Value, "lsk_") {
+			return cookie.Value, nil
+		}
+	}
+	return "", c.refused(res)
 }
 
 // UsageQuery chooses ended runs. Zero fields choose everything that the token may see.

@@ -6,6 +6,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +39,8 @@ type Options struct {
 	Token string
 	// HTTP is nil for a client of its own, whose connections are made within ten seconds.
 	HTTP *http.Client
+	// CA is certificates in PEM that are trusted beside the system's; only for a client of its own.
+	CA string
 	// UserAgent tells the server what calls.
 	UserAgent string
 	// Patience is how long a server that does not answer is asked again; zero means 30 seconds, negative not at all.
@@ -58,15 +62,32 @@ func New(o Options) (*Client, error) {
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	base.RawQuery, base.Fragment = "", ""
 	if o.HTTP == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-		t.MaxIdleConnsPerHost = 32
-		o.HTTP = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		if o.HTTP, err = newHTTP(o.CA); err != nil {
+			return nil, err
+		}
 	}
 	if o.Patience == 0 {
 		o.Patience = 30 * time.Second
 	}
 	return &Client{base: base, o: o, token: o.Token}, nil
+}
+
+// newHTTP follows no redirects: the token is for the server that was named, and for nobody it sends on to.
+func newHTTP(ca string) (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	t.MaxIdleConnsPerHost = 32
+	if ca != "" {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool() // a machine without any
+		}
+		if !roots.AppendCertsFromPEM([]byte(ca)) {
+			return nil, task.Errorf(task.CodeUsage, "there is no certificate in what is to be trusted").WithHint("it is a file in PEM, with -----BEGIN CERTIFICATE-----")
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
 // URL is the server's.
@@ -78,6 +99,8 @@ type request struct {
 	query        url.Values
 	header       http.Header
 	kind         string
+	// accept is the media type that the answer must have; empty for any.
+	accept string
 	// body opens the content, each time it is sent; nil for none.
 	body func() (io.ReadCloser, error)
 	// once tells that it must not be sent again when it is not known whether it arrived.
@@ -91,14 +114,23 @@ func jsonRequest(method, path string, v any) (request, error) {
 		return request{}, err
 	}
 	return request{
-		method: method, path: path, kind: "application/json", header: http.Header{},
+		method: method, path: path, kind: jsonType, header: http.Header{},
 		body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
 	}, nil
 }
 
-// call asks, and reads the answer into out unless it is nil.
+// The bounds of what a server may answer, in bytes, and the media type of most of it.
+const (
+	maxAnswer = 256 << 20
+	jsonType  = "application/json"
+)
+
+// call asks, and reads the answer into out; nil for an answer that has no content.
 func (c *Client) call(ctx context.Context, r request, out any) error {
 	var failed error
+	if out != nil {
+		r.accept = jsonType
+	}
 	err := c.retry(ctx, r.once, func() error {
 		res, err := c.send(ctx, r)
 		if err != nil {
@@ -106,10 +138,12 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		}
 		defer res.Body.Close()
 		if out == nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // so that the connection can be used again
+			if res.StatusCode != http.StatusNoContent {
+				return c.strange(res)
+			}
 			return nil
 		}
-		data, err := io.ReadAll(res.Body)
+		data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 		if err != nil {
 			return &lost{err}
 		}
@@ -155,11 +189,16 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.unanswered(ctx, err)
 	}
-	if res.StatusCode >= 200 && res.StatusCode < 300 {
+	if res.StatusCode >= 200 && res.StatusCode < 300 && (r.accept == "" || r.accept == mediaType(res)) {
 		return res, nil
 	}
 	defer res.Body.Close()
 	return nil, c.refused(res)
+}
+
+func mediaType(res *http.Response) string {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // what cannot be read is none
+	return kind
 }
 
 // lost is the error of a connection that broke, or never came to be.
@@ -175,7 +214,33 @@ func (c *Client) unanswered(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*task.Error](err); ok {
 		return e // of a body that could not be read
 	}
+	if e := c.noTrust(err); e != nil {
+		return e
+	}
 	return &lost{err}
+}
+
+// away is the error of a server that is not there, for people; others stay as they are.
+func (c *Client) away(err error) error {
+	gone, ok := errors.AsType[*lost](err)
+	if !ok {
+		return err
+	}
+	return task.Errorf(task.ReasonEngine, "the server at %s does not answer: %w", c.base, gone.err).WithHint("check that it runs, and its address")
+}
+
+// noTrust is the error of a server that does answer, and that no further try would make speak as it should; else nil.
+func (c *Client) noTrust(err error) error {
+	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case cert:
+		return task.Errorf(task.ReasonEngine, "the certificate of %s is not trusted: %w", c.base, err).
+			WithHint("where an authority of your own signed it: longshore login %s --ca FILE; or name the file in SSL_CERT_FILE", c.base)
+	case record, errors.Is(err, http.ErrSchemeMismatch):
+		return task.Errorf(task.ReasonEngine, "%s does not speak TLS: %w", c.base, err).WithHint("is its address http://%s?", c.base.Host)
+	}
+	return nil
 }
 
 // busy is the error of a server that asks to come again.
@@ -193,16 +258,38 @@ func (b *busy) Unwrap() error { return b.err }
 func (c *Client) refused(res *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 8<<20)) // what there is of it
 	var p v1.Problem
-	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	if kind != v1.ProblemType || json.Unmarshal(data, &p) != nil {
-		p = v1.Problem{Status: res.StatusCode, Code: codeOf(res.StatusCode), Detail: fmt.Sprintf("%s answered %s, not as a Longshore server does", c.base, res.Status), Hint: "check the server's address"}
+	if res.StatusCode < 400 || mediaType(res) != v1.ProblemType || json.Unmarshal(data, &p) != nil {
+		return later(res, c.strange(res))
 	}
+	return later(res, p.Err())
+}
+
+// strange is the error of an answer that is not Longshore's: a proxy's, or another server's.
+func (c *Client) strange(res *http.Response) *task.Error {
+	what := res.Status
+	if kind := mediaType(res); kind != "" {
+		what += " with " + kind
+	}
+	e := &task.Error{Code: codeOf(res.StatusCode), Message: fmt.Sprintf("%s answered %s, not as a Longshore server does", c.base, what)}
+	to, err := res.Location()
+	switch {
+	case err == nil:
+		to.Path, to.RawPath, to.RawQuery = strings.TrimSuffix(to.Path, strings.TrimPrefix(res.Request.URL.Path, c.base.Path)), "", ""
+		return e.WithHint("it sends on to %s: if that is the server, use this address", to)
+	case res.StatusCode == http.StatusBadRequest && c.base.Scheme == "http":
+		return e.WithHint("check the server's address: is it https://%s?", c.base.Host)
+	}
+	return e.WithHint("check the server's address")
+}
+
+// later tells the errors of a server that may answer later from those that are final.
+func later(res *http.Response, e *task.Error) error {
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
 		after, _ := strconv.Atoi(res.Header.Get("Retry-After"))
-		return &busy{err: p.Err(), after: time.Duration(after) * time.Second, untouched: res.StatusCode == http.StatusTooManyRequests}
+		return &busy{err: e, after: time.Duration(after) * time.Second, untouched: res.StatusCode == http.StatusTooManyRequests}
 	}
-	return p.Err()
+	return e
 }
 
 // codeOf is the code of an answer that is not Longshore's: a proxy's.
@@ -214,7 +301,7 @@ func codeOf(status int) task.Code {
 		return task.CodeMissing
 	case status == http.StatusRequestEntityTooLarge || status == http.StatusTooManyRequests:
 		return task.CodeLimit
-	case status < 500:
+	case status >= 300 && status < 500:
 		return task.CodeUsage
 	}
 	return task.ReasonEngine
@@ -247,7 +334,7 @@ func (c *Client) retry(ctx context.Context, once bool, ask func() error) error {
 			if wait {
 				return b.err
 			}
-			return task.Errorf(task.ReasonEngine, "the server at %s does not answer: %w", c.base, gone.err).WithHint("check that it runs, and its address")
+			return c.away(gone)
 		}
 		if !told && away && c.o.Lost != nil {
 			told = true

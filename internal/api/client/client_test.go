@@ -4,9 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,6 +41,11 @@ func refuse(w http.ResponseWriter, status int, code task.Code) {
 	_ = json.NewEncoder(w).Encode(v1.Problem{Status: status, Code: code, Detail: "no", Hint: "do", Findings: []task.Finding{{Rule: "R", What: "w"}}})
 }
 
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
 // TestRetries: what can happen twice is asked again, with the same key; what cannot is not.
 func TestRetries(t *testing.T) {
 	t.Parallel()
@@ -51,7 +59,7 @@ func TestRetries(t *testing.T) {
 		case 2:
 			refuse(w, http.StatusServiceUnavailable, task.ReasonEngine)
 		default:
-			fmt.Fprint(w, `{"id":"1","state":"queued"}`)
+			answer(w, v1.Run{ID: "1", State: task.Queued})
 		}
 	})
 	run, err := c.Submit(t.Context(), v1.RunRequest{Task: "t"}, client.SubmitOptions{})
@@ -79,13 +87,16 @@ func TestErrors(t *testing.T) {
 		case "/v1/runs/c":
 			fmt.Fprint(w, "<html>welcome")
 		case "/v1/runs/d":
-			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+			http.Redirect(w, r, "https://elsewhere.example/sub"+r.URL.Path, http.StatusFound)
 		}
 	})
 	for id, want := range map[string]task.Code{"a": task.CodeMissing, "b": task.CodeAccess, "c": task.ReasonEngine, "d": task.CodeUsage} {
 		_, err := c.Run(t.Context(), id)
 		if task.CodeOf(err) != want {
 			t.Errorf("%s: %v (%s)", id, err, task.CodeOf(err))
+		}
+		if e, ok := errors.AsType[*task.Error](err); id == "d" && (!ok || !strings.Contains(e.Hint, "https://elsewhere.example/sub:")) {
+			t.Errorf("%v: %+v", err, e)
 		}
 		if e, ok := err.(*task.Error); id == "a" && (!ok || e.Hint != "do" || len(e.Findings) != 1 || e.Message != "no") {
 			t.Errorf("%#v", err)
@@ -105,6 +116,79 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestStrangers: what says yes to everything, as a portal or a proxy's page does, is not taken for a server that did it.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>welcome") })
+	calls := map[string]func() error{
+		"revoke": func() error { return c.RevokeToken(t.Context(), "k1") },
+		"hide":   func() error { return c.HideTask(t.Context(), "t") },
+		"log": func() error {
+			return c.CopyLog(t.Context(), "1", client.LogQuery{Follow: true}, io.Discard, io.Discard)
+		},
+		"wait":  func() error { _, err := c.Wait(t.Context(), "1"); return err },
+		"login": func() error { _, err := c.SignIn(t.Context(), "code"); return err },
+		"events": func() error {
+			for _, err := range c.Events(t.Context(), "1", 0) {
+				return err
+			}
+			return nil
+		},
+	}
+	for name, call := range calls {
+		if err := call(); task.CodeOf(err) != task.ReasonEngine || !strings.Contains(err.Error(), "not as a Longshore server does") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestTrust: a certificate that nobody vouches for is told at once, and counts when its authority is named.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		answer(w, v1.Self{Account: "ada"})
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	for name, c := range map[string]struct {
+		o         client.Options
+		who, hint string
+	}{
+		"nobody":     {client.Options{URL: s.URL}, "", "--ca FILE"},
+		"named":      {client.Options{URL: s.URL, CA: ca}, "ada", ""},
+		"not by TLS": {client.Options{URL: strings.Replace(s.URL, "https", "http", 1)}, "", "https://"},
+		"others":     {client.Options{URL: plain(t), CA: ca}, "", "is its address http://"},
+	} {
+		c.o.Lost = func(err error) { t.Errorf("%s: asked again after %v", name, err) }
+		cl, err := client.New(c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		self, err := cl.Self(t.Context())
+		if e, _ := errors.AsType[*task.Error](err); self.Account != c.who || c.hint != "" && (e == nil || !strings.Contains(e.Hint, c.hint)) {
+			t.Errorf("%s: %+v, %v", name, self, err)
+		}
+	}
+	if asked.Load() != 1 {
+		t.Errorf("asked %d times", asked.Load())
+	}
+	if _, err := client.New(client.Options{URL: s.URL, CA: "no certificate"}); task.CodeOf(err) != task.CodeUsage {
+		t.Error(err)
+	}
+}
+
+// plain is the address of a server without TLS, written as if it had it.
+func plain(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "http", "https", 1)
+}
+
 // TestDownload writes nothing outside its folder, notices damage, and goes on where a connection broke.
 func TestDownload(t *testing.T) {
 	t.Parallel()
@@ -115,7 +199,7 @@ func TestDownload(t *testing.T) {
 	var cut atomic.Bool
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/outputs") {
-			_ = json.NewEncoder(w).Encode(v1.Page[v1.File]{Items: files})
+			answer(w, v1.Page[v1.File]{Items: files})
 			return
 		}
 		w.Header().Set("ETag", `"x"`)

@@ -89,7 +89,7 @@ func (c *Client) Events(ctx context.Context, id string, n int) iter.Seq2[v1.Even
 		for err == nil && !d.over { // a server that is about to end says nothing of the run's
 			err = c.stream(ctx, func() request {
 				d.kind, d.data = "", nil
-				return request{method: http.MethodGet, path: "/v1/runs/" + id + "/events", header: http.Header{"Last-Event-Id": {strconv.Itoa(d.n)}}}
+				return request{method: http.MethodGet, path: "/v1/runs/" + id + "/events", accept: "text/event-stream", header: http.Header{"Last-Event-Id": {strconv.Itoa(d.n)}}}
 			}, d.line)
 			if err == nil && !d.over {
 				err = pause(ctx)
@@ -167,6 +167,8 @@ type LogQuery struct {
 	Follow bool   // until the run has ended
 	Stream string // "stdout" or "stderr"
 	Offset int64  // of what is chosen, in bytes
+	// Attempt is whose bytes were read last, when Offset is where an earlier reading ended.
+	Attempt int
 }
 
 // Log tells a run's log, piece by piece. A lost connection goes on where it broke.
@@ -178,7 +180,10 @@ func (c *Client) Log(ctx context.Context, id string, q LogQuery) iter.Seq2[v1.Lo
 			if q.Offset > 0 {
 				v.Set("offset", strconv.FormatInt(q.Offset, 10))
 			}
-			return request{method: http.MethodGet, path: "/v1/runs/" + id + "/logs", query: v}
+			if q.Attempt > 0 {
+				v.Set("attempt", strconv.Itoa(q.Attempt))
+			}
+			return request{method: http.MethodGet, path: "/v1/runs/" + id + "/logs", accept: "application/x-ndjson", query: v}
 		}, func(line []byte) (bool, error) {
 			if len(line) == 0 {
 				return true, nil // it is still there
@@ -187,7 +192,7 @@ func (c *Client) Log(ctx context.Context, id string, q LogQuery) iter.Seq2[v1.Lo
 			if err := json.Unmarshal(line, &l); err != nil {
 				return false, task.Errorf(task.ReasonEngine, "the server sent a piece of log that cannot be read: %w", err)
 			}
-			q.Offset = l.Offset + int64(len(l.Content()))
+			q.Offset, q.Attempt = l.Offset+int64(len(l.Content())), l.Attempt
 			stopped = !yield(l, nil)
 			return !stopped, nil
 		})

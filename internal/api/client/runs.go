@@ -104,10 +104,15 @@ const poll = "55s"
 
 // Wait answers a run when it has ended, however long that takes.
 func (c *Client) Wait(ctx context.Context, id string) (run v1.Run, err error) {
-	for err == nil && !run.State.Terminal() {
+	for {
 		err = c.get(ctx, "/v1/runs/"+id, url.Values{"wait": {poll}}, &run)
+		if err != nil || run.State.Terminal() {
+			return run, err
+		}
+		if err := pause(ctx); err != nil { // a server that is about to end does not wait
+			return run, err
+		}
 	}
-	return run, err
 }
 
 // Cancel asks for a run's end, and answers the run as it is then.

@@ -167,8 +167,10 @@ type LogLine struct {
 	Offset int64     `json:"offset"`
 	At     time.Time `json:"at"`
 	Stream string    `json:"stream"` // stdout or stderr
-	Text   *string   `json:"text,omitempty"`
-	Data   []byte    `json:"data,omitempty"` // what is not UTF-8
+	// Attempt is whose container wrote it; the log goes on where the one before ended.
+	Attempt int     `json:"attempt,omitempty"`
+	Text    *string `json:"text,omitempty"`
+	Data    []byte  `json:"data,omitempty"` // what is not UTF-8
 }
 
 // Content is what was written.

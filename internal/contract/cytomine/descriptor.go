@@ -54,6 +54,9 @@ func readDescriptor(data []byte, r *report) *descriptor {
 	for _, m := range root.Duplicates() {
 		r.found(ruleDuplicate, m.Pos(), "keep one of them", "%s: the key occurs twice", printable(m.Key))
 	}
+	if n := asWritten(root); n != nil {
+		r.portable(n.Pos(), "the descriptor", "reads an alias as the text of its name, and knows no merge keys", "write out what the anchor stands for")
+	}
 	d := &descriptor{extras: map[string]*extra{}}
 	d.identity(root, r)
 	d.authors(root, r)
@@ -259,7 +262,7 @@ func overlap(a, b string) bool { return within(a, b) || within(b, a) }
 func (d *descriptor) image(n *contract.Node, r *report) {
 	file := n.Get("file")
 	switch {
-	case n.Is(contract.NodeObject) && file == nil:
+	case n.IsNull() || n.Is(contract.NodeObject) && file == nil:
 	case !n.Is(contract.NodeObject):
 		r.found(ruleImageFile, n.Pos(), "write image: {file: /image.tar}", "configuration.image.file: must be the path of the image tar inside the bundle")
 	case !file.Is(contract.NodeString) || strings.TrimPrefix(file.Text, "/") == "":

@@ -1,6 +1,7 @@
 package cytomine
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -82,6 +83,31 @@ func typeMend(n *contract.Node, want string) string {
 		return "give it a value, or remove the key"
 	}
 	return "write " + article(want) + " " + want
+}
+
+// bareNumber is what the App Engine's reader takes for a number when it is not quoted, and YAML's core schema does not: digits
+// with an exponent or beyond 64 bits. Underscores between digits are its, too.
+var bareNumber = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?$`)
+
+// asWritten reads the plain scalars of a descriptor as the App Engine does, and returns the first node that stands in it as an
+// alias or by a merge key, nil when there is none.
+func asWritten(n *contract.Node) (expanded *contract.Node) {
+	switch {
+	case n.Is(contract.NodeString) && !n.Quoted && bareNumber.MatchString(n.Text):
+		n.Kind, n.Text = contract.NodeNumber, strings.ReplaceAll(n.Text, "_", "")
+	case n.Is(contract.NodeNumber):
+		n.Text = strings.ReplaceAll(n.Text, "_", "")
+	}
+	if n.Expanded {
+		expanded = n
+	}
+	for _, m := range n.Members {
+		expanded = cmp.Or(expanded, asWritten(m.Value))
+	}
+	for _, it := range n.Items {
+		expanded = cmp.Or(expanded, asWritten(it))
+	}
+	return expanded
 }
 
 // jsonType names the type of a value as JSON Schema does, and 1.0 a number.

@@ -217,6 +217,10 @@ func TestVerdicts(t *testing.T) {
 		{"scalar matching", withInput(t, "n: {display_name: N, description: x, type: integer, dependencies: {matching: [outputs/sum]}}"), refuse},
 		{"names differ in case", withInput(t, "n: {display_name: N, description: x, type: integer}\n  N: {display_name: N, description: x, type: integer}"), refuse},
 		{"duplicate key", base + "name: again\n", refuse},
+		{"empty image", changed(t, "output_folder: /outputs", "output_folder: /outputs\n  image:"), accept},
+		{"alias", withInput(t, "n: &n {display_name: N, description: the count, type: integer}\n  m: *n"), warn},
+		{"merge key", withInput(t, "n: &n {display_name: N, description: the count, type: integer}\n  m: {<<: *n, display_name: M}"), warn},
+		{"directive", "%YAML 1.2\n---\n" + base, accept},
 		{"second document", base + "---\nname: again\n", schema},
 		{"no mapping", "- a\n", schema},
 		{"not YAML", "a: [\n", schema},
@@ -242,6 +246,26 @@ func TestVerdicts(t *testing.T) {
 				t.Error("there is no task")
 			}
 		})
+	}
+}
+
+// TestPlainNumbers: what a YAML reader like the App Engine's takes for a number, and the editors' schema test does not get to see.
+func TestPlainNumbers(t *testing.T) {
+	for parameter, want := range map[string]string{
+		"type: {id: number, geq: 1e-5, leq: 1E3}":                          accept,
+		"type: {id: integer, leq: 1_000}, default: 1_0":                    accept,
+		"type: {id: number, leq: 123456789012345678901234567890}":          accept,
+		"type: {id: number, leq: 1}, default: 1e-4":                        accept,
+		"type: {id: number, leq: 1}, default: 1e4":                         refuse,
+		`type: {id: number, leq: "1e3"}`:                                   schema,
+		"type: string, default: 1e3":                                       schema,
+		"type: {id: enumeration, values: [1e3]}":                           schema,
+		"type: {id: enumeration, values: [1e3x, e3, 1.0.0, yes, on, 1-2]}": accept,
+	} {
+		_, findings := cytomine.New().Load(described(t, withInput(t, "n: {display_name: N, description: x, "+parameter+"}")), contract.Options{})
+		if got := verdictOf(findings); got != want {
+			t.Errorf("%s: the verdict is %s, want %s: %v", parameter, got, want, said(findings))
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func (c *collector) collectLegacy(entries []entry) error {
 		return err
 	}
 	if c.left.Exit.Code != 0 && c.digest != "" {
-		c.note("iExec v2 ignores the exit code and would contribute this digest")
+		c.note(wordDeterministicFailure + ": iExec v2 ignores the exit code and would contribute this digest")
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (c *collector) collectLater(entries []entry) error {
 		return err
 	}
 	if c.left.Exit.Code != 0 && c.digest != "" {
-		c.note("deterministic failure: iExec 9.2 would contribute this digest, although the app failed, and bill it; earlier versions would not")
+		c.note(wordDeterministicFailure + ": iExec 9.2 would contribute this digest, although the app failed, and bill it; earlier versions would not")
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (Contract) ExplainFailure(t *task.Task, f task.Failure) []string {
 		return nil
 	}
 	text := errorText(kind, cause, p.HashNames)
-	return []string{fmt.Sprintf("input failure: iExec would skip the app, contribute the error result 0x%x and bill it (sha256 of error.txt: %s)", sha256.Sum256([]byte(text)), text)}
+	return []string{fmt.Sprintf(wordInputFailure+": iExec would skip the app, contribute the error result 0x%x and bill it (sha256 of error.txt: %s)", sha256.Sum256([]byte(text)), text)}
 }
 
 // errorOf tells which error result a failure would be, cause "" when it would be none.

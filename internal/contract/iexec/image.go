@@ -36,15 +36,27 @@ func parseImage(text string) (imageRef, error) {
 	return imageRef{Name: reference.FamiliarString(reference.TagNameOnly(named)), Tagged: tagged, Pinned: pinned}, nil
 }
 
+// imageMend says how a text becomes an image reference.
+func imageMend(text string) string {
+	const form = "write it like org/image:tag"
+	switch {
+	case strings.TrimSpace(text) != text:
+		return "remove the space around it"
+	case strings.Contains(text, "://"):
+		return "this is the address of a page: " + form
+	case strings.HasPrefix(text, "/"):
+		return "images come from a registry: " + form
+	case strings.ToLower(text) != text:
+		return "image names are lower case: " + form
+	}
+	return form
+}
+
 // image sets the task's image: the named one, or what the Dockerfile beside the manifest builds under that name.
 func (l *loader) image(at contract.At, text string) {
 	ref, err := parseImage(text)
 	if err != nil {
-		mend := "write it like org/image:tag"
-		if strings.ToLower(text) != text {
-			mend = "image names are lower case: " + mend
-		}
-		l.add(ruleImageForm, at, mend, "%q is not an image reference", shorten(text))
+		l.add(ruleImageForm, at, imageMend(text), "%q is not an image reference", shorten(text))
 		return
 	}
 	if !ref.Tagged && !ref.Pinned {

@@ -1,6 +1,7 @@
 package iexec
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -261,7 +262,8 @@ func (l *loader) describeV2(top block) {
 
 // legacy describes an app with the one folder /iexec from its declaration and its default request.
 func (l *loader) legacy(app, request block) {
-	docker := l.legacyType(app)
+	declared := app.node != nil || !l.wrong[l.declaration(app.path)]
+	docker := declared && l.legacyType(app)
 	l.plan.AppEnv = l.envvars(app)
 	l.plan.RequestEnv = l.envvars(request)
 	if n := app.node.Get("neededpackages"); !n.IsNull() {
@@ -286,7 +288,19 @@ func (l *loader) legacy(app, request block) {
 			Description: "A further file, placed in /iexec under its own name.",
 			Type:        task.Type{Kind: task.FileKind, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}},
 	)
-	l.outputs(folderV2, "Every file that was created or changed under /iexec.", "consensus.iexec: what workers agree on.", "consensus")
+	l.outputs(folderV2, "Every file that was created or changed under /iexec.", digestLegacy, "consensus")
+}
+
+// declaration is the outermost part of a block's path that the manifest has: the block itself, or what stands in its place.
+func (l *loader) declaration(path string) *contract.Node {
+	n := l.root
+	for _, key := range strings.Split(path, ".") {
+		if !n.Has(key) {
+			break
+		}
+		n = n.Get(key)
+	}
+	return n
 }
 
 // legacyType checks the type. It is false for bare executables, which have no image.
@@ -301,8 +315,8 @@ func (l *loader) legacyType(app block) bool {
 	default:
 		at, found := n.Pos(), "missing"
 		if n == nil {
-			at = app.node.Pos()
-		} else {
+			at = cmp.Or(app.node.Pos(), l.root.Get("app").Pos(), l.root.Pos())
+		} else if !n.IsNull() {
 			found = fmt.Sprintf("%q", shorten(n.Text))
 		}
 		l.add(ruleType, at, `set it to "DOCKER"`, `%s is %s, only "DOCKER" can run`, app.name("type"), found)
@@ -372,13 +386,10 @@ func (l *loader) legacyImage(app block, words *[]string) {
 			return
 		}
 	}
-	at := app.node.Get("envvars").Pos()
-	if at == (contract.At{}) {
-		at = app.node.Pos()
+	if l.wrong[app.node.Get("envvars")] {
+		return
 	}
-	if at == (contract.At{}) {
-		at = l.root.Get("app").Pos()
-	}
+	at := cmp.Or(app.node.Get("envvars").Pos(), app.node.Pos(), l.root.Get("app").Pos())
 	l.add(ruleNoImage, at, `write "envvars": "XWDOCKERIMAGE=org/image:tag"`, "%s must set XWDOCKERIMAGE=<image>: it names the docker image of the dapp", app.name("envvars"))
 }
 
@@ -388,7 +399,7 @@ func (l *loader) legacyInput(request block) task.Parameter {
 		Description: "A file, a folder whose content is taken, or a zip archive, which is unpacked whatever its name.",
 		Type:        task.Type{Kind: task.FileKind, Formats: []string{"any", "zip", "folder"}, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderV2}}
 	n := request.node.Get("dirinuri")
-	if n.IsNull() {
+	if n.IsNull() || l.wrong[n] {
 		return p
 	}
 	if in, ok := l.legacyURL(n.Pos(), request.text("dirinuri")); ok {
@@ -409,6 +420,13 @@ func (l *loader) beside(in remote) {
 	l.plan.Beside = file
 	l.note("input: %s lies beside the manifest; `longshore test` uses it in place of %s, and a run takes it with -i %s=@FILE", in.Name, in.URL, paramInput)
 }
+
+// What workers agree on, by which rule, and what that leaves out, for those who look at a package.
+const (
+	digestLegacy = "What workers agree on: sha256 of consensus.iexec; nothing else counts. Without it, the only result file, else an archive, which never agrees."
+	digestLater  = "What workers agree on: the file or folder that computed.json names, or its callback-data when there is a callback; else determinism.iexec, else consensus.iexec. " +
+		"Of a folder, the contents of the files directly in it count. Nothing else in /iexec_out does."
+)
 
 func (l *loader) outputs(folder, result, deterministic string, aliases ...string) {
 	l.task.Parameters = append(l.task.Parameters,

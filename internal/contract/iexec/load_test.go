@@ -117,6 +117,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{"typographic", "{“app”: {}}", "1:2", "typographic", "plain"},
 		{"python", `{"app": {"x": None}}`, "1:15", "None is not defined", "null"},
 		{"python true", `{"app": {"x": True}}`, "1:15", "True is not defined", "true"},
+		{"hash", "{\n  # the app\n  \"app\": {}}", "2:3", "# begins no comment", "//"},
 		{"comment", "{ /* app", "1:3", "never closed", "*/"},
 		{"require", "module.exports = require('./other');", "1:18", "without access to the machine", "node -p"},
 		{"environment", "module.exports = {app: {name: process.env.NAME}};", "1:31", "process is not there", "node -p"},
@@ -269,7 +270,14 @@ func TestFindings(t *testing.T) {
 		{"IEXEC042", later("", `,"buyConf":{"params":{"iexec_result_storage_provider":"box"}}`), `"box" is not a valid storage provider, use one of the supported providers (dropbox, ipfs)`},
 		{"IEXEC042", later("", `,"buyConf":{"params":{"iexec_secrets":{"1":"s"}}}`), "iexec_secrets is not supported for non TEE tasks"},
 		{"IEXEC042", later("", `,"buyConf":{"params":{"iexec_secrets":{"0":"s"}}}`), "iexec_secrets mapping keys must be strictly positive integers"},
+		{"IEXEC042", later("", `,"buyConf":{"tag":["tee","tdx"],"params":{"iexec_secrets":{"1":5}}}`), "iexec_secrets mapping names must be strings"},
 		{"IEXEC043", later("", `,"buyConf":{"tag":["fast"]}`), "Unknown tag fast"},
+		{"IEXEC043", later("", `,"order":{"datasetorder":{"tag":["fast"]}}`), "Unknown tag fast"},
+		{"IEXEC043", later("", `,"order":{"workerpoolorder":{"tag":["tdx"]}}`), "'tdx' tag must be used with 'tee' tag"},
+		{"IEXEC006", later("", `,"order":{"workerpoolorder":{"prize":1}}`), `unknown field "prize" in order.workerpoolorder`},
+		{"IEXEC067", later("", `,"buyConf":{"tag":["tee","scone"]}`), "Unsupported legacy TEE framework tag ('scone')"},
+		{"IEXEC068", later("", `,"buyConf":{"callback":"nope"}`), "buyConf.callback nope is not a valid ethereum address"},
+		{"IEXEC015", `{"app":{"multiaddr":" org/app:1"}}`, `" org/app:1" is not an image reference`},
 		{"IEXEC043", later("", `,"buyConf":{"tag":["tdx"]}`), "'tdx' tag must be used with 'tee' tag"},
 		{"IEXEC043", later("", `,"order":{"apporder":{"tag":["tee"]}}`), "'tee' tag must be used with a tee framework ('tdx')"},
 		{"IEXEC044", later(`,"mrenclave":{"framework":"SCONE","fingerprint":"`+zero+`","heapSize":1}`, ""), "Empty entrypoint"},
@@ -333,21 +341,24 @@ func TestCompanionFindings(t *testing.T) {
 func TestShapes(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	for name, text := range map[string]string{
-		"no order":           `{"app":{"name":"a","price":1,"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=hello-world"}}}`,
-		"empty command line": v2("", "")["iexec.json"],
-		"leading blank":      v2("   x", "")["iexec.json"],
-		"long word":          v2(strings.Repeat("x", 81), "")["iexec.json"],
-		"query":              `{"app":{"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=org/app:1"}},"order":{"buy":{"params":{"dirinuri":"https://example.com/contracts.zip?raw=true"}}}}`,
-		"v1 template":        "module.exports = {name: 'F', app: {type: 'DOCKER', envvars: `XWDOCKERIMAGE=org/image:tag`}, work: {cmdline: '10'}};",
-		"docker.io":          `{"app":{"multiaddr":"docker.io/org/app:1"}}`,
-		"hub":                `{"app":{"multiaddr":"registry.hub.docker.com/org/app:1"}}`,
-		"params list text":   `{"app":{"multiaddr":"org/app:1"},"buyConf":{"params":"[\"a\",\"b\"]"}}`,
-		"empty params":       `{"app":{"multiaddr":"org/app:1"},"buyConf":{"params":""}}`,
-		"trust number":       `{"app":{"multiaddr":"org/app:1"},"buyConf":{"trust":3}}`,
-		"trust text":         `{"app":{"multiaddr":"org/app:1"},"buyConf":{"trust":"3"}}`,
-		"empty enclave":      `{"app":{"multiaddr":"org/app:1","mrenclave":""}}`,
-		"gpu":                `{"app":{"multiaddr":"org/app:1"},"buyConf":{"tag":"0x` + zero[:60] + `0100"}}`,
-		"template":           `{"app":{"owner":"0x0","name":"a","type":"DOCKER","multiaddr":"org/app:1","checksum":"0x` + zero + `"},"order":{"requestorder":{"app":"0x0","appmaxprice":"0","volume":"1","category":"0","trust":"0","tag":[],"params":{"iexec_args":"","iexec_input_files":[],"iexec_result_encryption":false},"callback":"0x0000000000000000000000000000000000000000"}}}`,
+		"no order":               `{"app":{"name":"a","price":1,"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=hello-world"}}}`,
+		"empty command line":     v2("", "")["iexec.json"],
+		"leading blank":          v2("   x", "")["iexec.json"],
+		"long word":              v2(strings.Repeat("x", 81), "")["iexec.json"],
+		"query":                  `{"app":{"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=org/app:1"}},"order":{"buy":{"params":{"dirinuri":"https://example.com/contracts.zip?raw=true"}}}}`,
+		"v1 template":            "module.exports = {name: 'F', app: {type: 'DOCKER', envvars: `XWDOCKERIMAGE=org/image:tag`}, work: {cmdline: '10'}};",
+		"docker.io":              `{"app":{"multiaddr":"docker.io/org/app:1"}}`,
+		"hub":                    `{"app":{"multiaddr":"registry.hub.docker.com/org/app:1"}}`,
+		"params list text":       `{"app":{"multiaddr":"org/app:1"},"buyConf":{"params":"[\"a\",\"b\"]"}}`,
+		"empty params":           `{"app":{"multiaddr":"org/app:1"},"buyConf":{"params":""}}`,
+		"trust number":           `{"app":{"multiaddr":"org/app:1"},"buyConf":{"trust":3}}`,
+		"trust text":             `{"app":{"multiaddr":"org/app:1"},"buyConf":{"trust":"3"}}`,
+		"first line for a shell": "#!/usr/bin/env node\n'use strict'\nmodule.exports = {name: 'F', app: {type: 'DOCKER', envvars: 'XWDOCKERIMAGE=org/image:tag'}}",
+		"heap size as text":      `{"app":{"multiaddr":"org/app:1","mrenclave":{"provider":"SCONE","version":"v5","entrypoint":"e","heapSize":"1073741824","fingerprint":"` + zero + `"}}}`,
+		"addresses":              `{"app":{"multiaddr":"org/app:1"},"buyConf":{"dataset":"data.iexec.eth","callback":"0x"},"order":{"datasetorder":{"tag":["tee","scone"]}},"dataset":{"multiaddr":"http://a/b"}}`,
+		"empty enclave":          `{"app":{"multiaddr":"org/app:1","mrenclave":""}}`,
+		"gpu":                    `{"app":{"multiaddr":"org/app:1"},"buyConf":{"tag":"0x` + zero[:60] + `0100"}}`,
+		"template":               `{"app":{"owner":"0x0","name":"a","type":"DOCKER","multiaddr":"org/app:1","checksum":"0x` + zero + `"},"order":{"requestorder":{"app":"0x0","appmaxprice":"0","volume":"1","category":"0","trust":"0","tag":[],"params":{"iexec_args":"","iexec_input_files":[],"iexec_result_encryption":false},"callback":"0x0000000000000000000000000000000000000000"}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			tk, findings := load(t, files{"iexec.json": text})
@@ -376,7 +387,7 @@ func TestDockerfileBesideTheManifest(t *testing.T) {
 }
 
 func TestVariants(t *testing.T) {
-	src := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"tag":["tee","scone"],"params":{"iexec_input_files":["http://a/x.csv"]}}}`}.source(t)
+	src := files{"iexec.json": `{"app":{"multiaddr":"org/app:1"},"buyConf":{"tag":["tee","tdx"],"params":{"iexec_input_files":["http://a/x.csv"]}}}`}.source(t)
 	if _, findings := iexec.New().Load(src, contract.Options{Variant: "standard,v9"}); task.HasErrors(findings) {
 		t.Errorf("%v", findings)
 	}

@@ -27,7 +27,7 @@ func (l *loader) describeLater(top block) {
 	} else if n := app.node.Get("multiaddr"); n == nil || n.Is(contract.NodeString) || n.IsNull() {
 		l.add(ruleImageForm, app.node.Pos(), `write "multiaddr": "org/image:tag"`, `app.multiaddr is missing: "" is not an image reference`)
 	}
-	l.plan.Checksum = l.checksum(app, "the image is not pinned")
+	l.plan.Checksum = l.checksum(app, "the image is not pinned", "write 0x and the sha256 digest that `docker pull` shows")
 	l.plan.ChecksumAt = app.node.Get("checksum").Pos()
 	l.enclave(app)
 
@@ -36,14 +36,23 @@ func (l *loader) describeLater(top block) {
 	order := top.block("order")
 	order.known("apporder", "datasetorder", "workerpoolorder", "requestorder")
 	requested, offered := order.block("requestorder"), order.block("apporder")
+	data, pool := order.block("datasetorder"), order.block("workerpoolorder")
 	requested.known("app", "appmaxprice", "dataset", "datasetmaxprice", "workerpool", "workerpoolmaxprice", "requester", "volume", "tag",
 		"category", "trust", "beneficiary", "callback", "params", "salt", "sign")
 	offered.known("app", "appprice", "volume", "tag", "datasetrestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
+	data.known("dataset", "datasetprice", "volume", "tag", "apprestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
+	pool.known("workerpool", "workerpoolprice", "volume", "tag", "category", "trust", "apprestrict", "datasetrestrict", "requesterrestrict", "salt", "sign")
 
 	tee := l.tags(conf, requested, offered)
+	for _, b := range []block{data, pool} { // what others than the app's requester offer
+		if n := b.node.Get("tag"); !n.IsNull() {
+			l.tag(b, n)
+		}
+	}
 	p := l.params(conf, requested, tee)
 	l.plan.Enclave = tee
 	l.trust(tee, conf, requested)
+	l.addresses(conf, requested)
 	l.plan.Callback = l.hasAddress("callback", conf, requested)
 	l.category(requested)
 	l.task.Parameters = append(l.task.Parameters, l.laterArgs(p.Args, conf, requested))
@@ -51,7 +60,20 @@ func (l *loader) describeLater(top block) {
 	l.task.Parameters = append(l.task.Parameters, l.laterDataset(top, l.hasAddress("dataset", conf, requested)))
 	l.task.Parameters = append(l.task.Parameters, botParameters()...)
 	l.task.Parameters = append(l.task.Parameters, l.secrets(p, tee)...)
-	l.outputs(folderOut, "Everything in /iexec_out.", "The file that the digest covers: what workers agree on.", "consensus")
+	l.outputs(folderOut, "Everything in /iexec_out.", digestLater, "consensus")
+}
+
+var address = regexp.MustCompile(`^0x[0-9a-fA-F]{40}$`)
+
+// addresses looks at those that change a run. Names of the Ethereum name service stand for addresses.
+func (l *loader) addresses(blocks ...block) {
+	for _, b := range blocks {
+		for _, key := range []string{"callback", "dataset"} {
+			if a := b.text(key); !isZeroAddress(a) && !address.MatchString(a) && !strings.Contains(a, ".") {
+				l.add(ruleAddress, b.node.Get(key).Pos(), "write 0x and 40 hexadecimal digits, or leave it out", "%s %s is not a valid ethereum address", b.name(key), shorten(a))
+			}
+		}
+	}
 }
 
 // hasAddress tells whether one of the blocks names something under key.
@@ -67,7 +89,7 @@ func (l *loader) hasAddress(key string, blocks ...block) bool {
 var bytes32 = regexp.MustCompile(`^0x[0-9a-f]{64}$`)
 
 // checksum reads a block's checksum; "" means not pinned.
-func (l *loader) checksum(b block, unpinned string) string {
+func (l *loader) checksum(b block, unpinned, mend string) string {
 	text, at := b.text("checksum"), b.node.Get("checksum").Pos()
 	switch {
 	case text == "":
@@ -76,7 +98,7 @@ func (l *loader) checksum(b block, unpinned string) string {
 		l.add(ruleChecksumForm, at, "write 0x and 64 lower-case hexadecimal digits", "%q is not a bytes32 hexstring", shorten(text))
 		return ""
 	case isZeroAddress(text):
-		l.add(ruleChecksumZero, at, "write 0x and the sha256 digest that `docker pull` shows", "checksum is zero: %s", unpinned)
+		l.add(ruleChecksumZero, at, mend, "checksum is zero: %s", unpinned)
 		return ""
 	}
 	return text
@@ -125,8 +147,12 @@ func (l *loader) enclaveConfig(at contract.At, n *contract.Node) {
 		if n.Get("entrypoint").Str() == "" {
 			l.add(ruleEnclaveForm, at, "name the program to start", "Empty entrypoint")
 		}
-		if size, ok := n.Get("heapSize").Int(); !ok || size <= 0 {
-			l.add(ruleEnclaveForm, at, "write the number of bytes", "Empty or negative heap size: %d", size)
+		text := "0"
+		if size := n.Get("heapSize"); !size.IsNull() {
+			text = size.Text // workers take a number in quotes too
+		}
+		if size, ok := task.ParseInteger(text); !ok || size.Sign() <= 0 {
+			l.add(ruleEnclaveForm, at, "write the number of bytes", "Empty or negative heap size: %s", shorten(text))
 		}
 	}
 	if v := n.Get("version"); !v.IsNull() && !v.Is(contract.NodeString) {
@@ -208,6 +234,11 @@ func (l *loader) tag(b block, n *contract.Node) *big.Int {
 			} else {
 				l.add(ruleTag, n.Pos(), "the tags are tee, scone, gramine, tdx and gpu", "Unknown tag %s", shorten(name))
 			}
+		}
+	}
+	for _, name := range []string{"scone", "gramine"} {
+		if bits.Bit(tagBits[name]) == 1 && b.path != "order.datasetorder" {
+			l.add(ruleTagLegacy, n.Pos(), "build the app for tdx", "Unsupported legacy TEE framework tag ('%s')", name).Why = "the iExec SDK of today refuses it"
 		}
 	}
 	frameworks := bits.Bit(1) + bits.Bit(2) + bits.Bit(3)
@@ -302,6 +333,13 @@ func (l *loader) checkParams(n *contract.Node, p params, tee bool) {
 	}
 	if len(p.Secrets) > 0 && !tee {
 		l.add(ruleParamValue, at, "remove it, and give values with -e", "iexec_secrets is not supported for non TEE tasks")
+	}
+	if names := n.Get("iexec_secrets"); names != nil && len(p.Secrets) > 0 {
+		for _, m := range names.Members {
+			if !m.Value.Is(contract.NodeString) {
+				l.add(ruleParamValue, m.Value.Pos(), "put it in quotes", "iexec_secrets mapping names must be strings")
+			}
+		}
 	}
 	for key := range p.Secrets {
 		if n, err := strconv.ParseUint(key, 10, 32); err != nil || n == 0 {
@@ -407,7 +445,7 @@ func (l *loader) laterInputs(urls []string) []task.Parameter {
 func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	b := top.block("dataset")
 	b.known("owner", "name", "multiaddr", "checksum", "price")
-	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned")}
+	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned", "write 0x and what `sha256sum` shows for the file")}
 	if zero := b.text("checksum"); l.exact && zero != "" && isZeroAddress(zero) {
 		l.plan.Dataset.Checksum = zero
 	}

@@ -73,6 +73,8 @@ const (
 	ruleStorage         = "IEXEC064"
 	ruleBulk            = "IEXEC065"
 	ruleEnvDropped      = "IEXEC066"
+	ruleTagLegacy       = "IEXEC067"
+	ruleAddress         = "IEXEC068"
 )
 
 // Rule describes one thing that is checked.
@@ -152,6 +154,8 @@ func Rules() []Rule {
 		{ruleStorage, w, "the request says where its result goes: v9 workers report RESULT_LINK_MISSING without it"},
 		{ruleBulk, w, "the request names no bulk of datasets, which is fetched in enclaves only"},
 		{ruleEnvDropped, w, "no v2 variable holds a word by which workers drop it"},
+		{ruleTagLegacy, w, "a tag names no enclave framework that the SDK has given up"},
+		{ruleAddress, w, "a callback and a dataset are named by address"},
 	}
 }
 

@@ -54,6 +54,8 @@ func (s *script) advance() {
 			s.next++
 			t.text += s.text[s.next-1:s.next] + s.scanWhile(wordRune)
 		}
+	case r == '#' && lineStart(s.text[:s.next]):
+		s.fail(s.next, "write // before it", "# begins no comment here")
 	case wordRune(r) || r == '#' || r == '@':
 		s.next += size
 		t.kind, t.text = tokenWord, string(r)+s.scanWhile(wordRune)
@@ -71,6 +73,11 @@ func (s *script) advance() {
 		s.fail(s.next, "remove it", "unexpected character %q", r)
 	}
 	s.tok = t
+}
+
+// lineStart tells whether nothing but space stands on the line before.
+func lineStart(before string) bool {
+	return strings.TrimSpace(before[strings.LastIndexByte(before, '\n')+1:]) == ""
 }
 
 func wordRune(r rune) bool {
@@ -100,7 +107,7 @@ func (s *script) skipSpace() (newline bool) {
 			s.next += size
 		case unicode.IsSpace(r) || r == '\ufeff':
 			s.next += size
-		case strings.HasPrefix(rest, "//"):
+		case strings.HasPrefix(rest, "//"), s.next == 0 && strings.HasPrefix(rest, "#!"):
 			i := strings.IndexByte(rest, '\n')
 			if i < 0 {
 				i = len(rest)

@@ -46,21 +46,43 @@ func TestReferenceVerdicts(t *testing.T) {
 		}
 	}
 
-	failed := run(t, mustLoad(t, v5(`{}`)), nil, files{"a": "1", "computed.json": hello}, func(l *task.Leftovers) { l.Exit.Code = 3 })
-	if !slices.ContainsFunc(failed.Notes, func(n string) bool { return strings.HasPrefix(n, "deterministic failure: ") }) {
-		t.Errorf("exit code 3 with a digest: %+v", failed)
+	// A run that failed is judged alone.
+	alone := func(pkg files, left files, reason task.Code, change func(*task.Leftovers)) string {
+		got := run(t, mustLoad(t, pkg), nil, left, change)
+		res := &task.Result{Digest: got.Digest, DigestRule: got.DigestRule, Notes: got.Notes, Failure: got.Failure}
+		if res.Failure == nil {
+			res.Failure = &task.Failure{Reason: reason}
+		}
+		return iexec.New().(contract.DeterminismJudge).JudgeRuns(res, res).Word
 	}
-	input := iexec.New().(contract.FailureExplainer).ExplainFailure(mustLoad(t, v5(`{}`)), task.Failure{Reason: task.ReasonImage, Stage: task.Preparing})
-	if len(input) != 1 || !strings.HasPrefix(input[0], "input failure: ") {
-		t.Errorf("an error result: %q", input)
-	}
-	link := run(t, mustLoad(t, v5(`{}`)), nil, files{"b": "1", "computed.json": hello}, func(l *task.Leftovers) {
+	failing := func(l *task.Leftovers) { l.Exit.Code = 3 }
+	link := func(l *task.Leftovers) {
 		if err := os.Symlink("b", filepath.Join(l.Mounts["iexec_out"], "a")); err != nil {
 			t.Fatal(err)
 		}
-	})
-	if link.Failure == nil || !strings.Contains(link.Failure.Findings[0].What, "broken on upload") {
-		t.Errorf("a link in the deterministic part: %+v", link)
+	}
+	for _, c := range []struct {
+		row, want string
+		pkg, left files
+		reason    task.Code
+		change    func(*task.Leftovers)
+	}{
+		{"exit code 3 with a digest", "deterministic failure", v5(`{}`), files{"a": "1", "computed.json": hello}, task.ReasonExit, failing},
+		{"exit code 3 with a digest, v2", "deterministic failure", v2("", ""), files{"consensus.iexec": "1"}, task.ReasonExit, failing},
+		{"exit code 3 without one", "no digest", v5(`{}`), files{"a": "1"}, task.ReasonExit, failing},
+		{"no computed.json", "no digest", v5(`{}`), files{"a": "1"}, "", nil},
+		{"a link in the deterministic part", "broken on upload", v5(`{}`), files{"b": "1", "computed.json": hello}, "", link},
+		{"a fault of the machine", "", v5(`{}`), files{"a": "1"}, task.ReasonEngine, failing},
+	} {
+		if got := alone(c.pkg, c.left, c.reason, c.change); got != c.want {
+			t.Errorf("%s: %q, want %q", c.row, got, c.want)
+		}
+	}
+	failure := task.Failure{Reason: task.ReasonImage, Stage: task.Preparing}
+	notes := iexec.New().(contract.FailureExplainer).ExplainFailure(mustLoad(t, v5(`{}`)), failure)
+	res := &task.Result{Notes: notes, Failure: &failure}
+	if got := iexec.New().(contract.DeterminismJudge).JudgeRuns(res, res).Word; got != "input failure" {
+		t.Errorf("an error result: %q of %q", got, notes)
 	}
 }
 

@@ -7,6 +7,28 @@ import (
 	"longshore/internal/task"
 )
 
+// What is of the wrong kind is reported, and not what follows from it.
+func TestWrongKindsAreReportedOnce(t *testing.T) {
+	for _, text := range []string{
+		`{"app":"x"}`,
+		`{"app":[]}`,
+		`{"app":{"params":"x"}}`,
+		`{"app":{"params":{"type":"DOCKER","envvars":{"XWDOCKERIMAGE":"a/b:1"}}}}`,
+		`{"app":{"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}},"order":{"buy":{"params":{"dirinuri":["http://a/b"]}}}}`,
+	} {
+		_, findings := load(t, files{"iexec.json": text})
+		if len(findings) != 1 || findings[0].Rule != "IEXEC005" || findings[0].Line == 0 {
+			t.Errorf("%s: %v", text, findings)
+		}
+	}
+	_, findings := load(t, files{"iexec.json": `{"app":{"params":null},"order":{"buy":{}}}`})
+	for _, f := range findings {
+		if f.Line == 0 {
+			t.Errorf("has no place: %v", f)
+		}
+	}
+}
+
 // Every known field of every generation has a kind, also those that no run needs.
 func TestKindsOfFields(t *testing.T) {
 	const v1 = `{"name":"n","app":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}`

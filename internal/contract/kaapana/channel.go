@@ -67,16 +67,16 @@ func (r *reader) checkChannelName(name string, at contract.At) {
 
 // mountPath makes a mounted_path absolute and clean, and refuses what nothing may be mounted at.
 func (r *reader) mountPath(given string, at contract.At) string {
-	if !strings.HasPrefix(given, "/") && given != "" {
-		r.Warn(rulePathRelative, at, "write /"+given, "`%s` is taken as `/%s`; Docker refuses relative mount paths.", given, given)
-	}
 	clean := path.Clean("/" + given)
 	bad := clean == "/" || strings.ContainsAny(given, ":\x00") || hasDotDot(given)
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		bad = bad || clean == dir || strings.HasPrefix(clean, dir+"/")
 	}
-	if bad {
+	switch {
+	case bad:
 		r.Error(rulePathForbidden, at, "choose a folder of its own, such as /data/in", "Nothing may be mounted at `%s`.", given)
+	case !strings.HasPrefix(given, "/"):
+		r.Warn(rulePathRelative, at, "write /"+given, "`%s` is taken as `/%s`; Docker refuses relative mount paths.", given, given)
 	}
 	return clean
 }

@@ -139,7 +139,7 @@ func (r *reader) container(n *contract.Node) *document {
 		d.Templates = []template{t}
 		return d
 	}
-	items, ok := r.list(n, "", "templates")
+	items, ok := r.listOr(n, "", "templates", "add a template")
 	if ok && len(items) == 0 {
 		r.Warn(ruleNoTemplates, n.Get("templates").Pos(), "add a template", "The file offers no template; nothing can be run.")
 	}
@@ -292,11 +292,16 @@ func (r *reader) noNUL(v *contract.Node, path string) {
 	}
 }
 
-// list reads a required list; ok tells that it is one.
+// list reads a required list, which may be empty; ok tells that it is one.
 func (r *reader) list(n *contract.Node, path, key string) (items []*contract.Node, ok bool) {
+	return r.listOr(n, path, key, "write [] for none")
+}
+
+// listOr reads a required list, and says mend when it is not there.
+func (r *reader) listOr(n *contract.Node, path, key, mend string) (items []*contract.Node, ok bool) {
 	v := n.Get(key)
 	if v == nil {
-		r.missing(n, member(path, key), "write [] for none")
+		r.missing(n, member(path, key), mend)
 		return nil, false
 	}
 	if !v.Is(contract.NodeList) {
@@ -322,7 +327,11 @@ func (r *reader) missing(n *contract.Node, path, mend string) {
 }
 
 func (r *reader) wrongType(n *contract.Node, path, want string) {
-	r.Error(ruleFieldType, n.Pos(), "", "`%s` must be %s, found %s", path, want, n.Kind)
+	mend := "write " + want + " there"
+	if want == "a string" && (n.Is(contract.NodeNumber) || n.Is(contract.NodeBool)) {
+		mend = `write "` + n.Text + `"`
+	}
+	r.Error(ruleFieldType, n.Pos(), mend, "`%s` must be %s, found %s", path, want, n.Kind)
 }
 
 func member(path, key string) string {

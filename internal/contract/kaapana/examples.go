@@ -17,7 +17,7 @@ const tasksFolder = "tasks"
 
 // Examples are the tasks/*.json of the folder, in name order, a task that reads another's output folder after that one. The
 // image is the one just built, and paths are looked up in the package, never elsewhere on the machine.
-func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example, error) {
+func (c Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example, error) {
 	d, err := detailOf(t)
 	if err != nil || d.Legacy || src.FS == nil || src.Dir == "" {
 		return nil, err
@@ -28,54 +28,100 @@ func (Contract) Examples(src contract.Source, t *task.Task) ([]contract.Example,
 	}
 	var tasks []exampleTask
 	for _, name := range names {
-		tf, err := readExample(src, name)
+		e, err := readExample(src, name, t, d)
 		if err != nil {
 			return nil, err
 		}
-		tasks = append(tasks, exampleTask{name: strings.TrimSuffix(path.Base(name), ".json"), taskFile: tf})
+		tasks = append(tasks, e)
 	}
 	var out []contract.Example
 	for _, e := range inOrder(tasks) {
-		ex, err := e.example(src, tasks)
-		if err != nil {
-			return nil, err
+		ex := e.example(src, tasks, c.declared(src, e.variant()))
+		for input, from := range ex.From {
+			if p := exampleNamed(out, from.Example); ex.Skip == "" && p != nil && p.Skip != "" {
+				ex.Skip = fmt.Sprintf("its input %s is an output of the example %s, which cannot be run", input, p.Name)
+			}
 		}
 		out = append(out, ex)
 	}
 	return out, nil
 }
 
+func exampleNamed(examples []contract.Example, name string) *contract.Example {
+	i := slices.IndexFunc(examples, func(e contract.Example) bool { return e.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &examples[i]
+}
+
 // exampleTask is one task file of the folder.
 type exampleTask struct {
 	name string
 	*taskFile
+	// task is what the file makes of the package: as when the file itself is run, but with the package's image.
+	task *task.Task
+	// skip says why it can be run nowhere but on a cluster.
+	skip string
 }
 
-func readExample(src contract.Source, name string) (*taskFile, error) {
+// variant is the template that the task is of.
+func (e exampleTask) variant() string {
+	if e.Inline != nil {
+		return e.Inline.Identifier
+	}
+	return e.Template
+}
+
+func readExample(src contract.Source, name string, t *task.Task, d detail) (exampleTask, error) {
+	e := exampleTask{name: strings.TrimSuffix(path.Base(name), ".json"), taskFile: &taskFile{}}
 	data, err := contract.ReadText(src.FS, name)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
 	r := &reader{Report: contract.Report{File: name}}
 	// A stranger's file: no variable of this machine is read.
-	n := r.parse(r.render(data, environmentOf(fileName, contract.Options{})))
-	var tf *taskFile
-	if n != nil {
-		tf = r.taskFile(n)
+	if n := r.parse(r.render(data, environmentOf(fileName, contract.Options{}))); n != nil {
+		e.taskFile = r.taskFile(n)
+		e.task = &task.Task{
+			Contract: Name, Name: e.Name, Version: t.Version, Exchange: task.Files, Variant: e.variant(), Labels: e.Labels, Image: t.Image,
+			FreeInputs: true, FreeEnv: true, Parameters: []task.Parameter{},
+		}
+		r.describe(e.task, e.withoutPaths(), d.Compat)
 	}
-	if task.HasErrors(r.Findings) {
-		return nil, &task.Error{Code: task.CodePackage, Message: "the example " + name + " cannot be used", Findings: r.Findings, Hint: firstError(r.Findings)}
-	}
-	return tf, nil
-}
-
-func firstError(fs []task.Finding) string {
-	for _, f := range fs {
-		if f.Severity == task.SeverityError {
-			return f.String()
+	for _, f := range r.Findings {
+		switch {
+		case f.Severity != task.SeverityError:
+		case f.Rule == ruleVolumeSource: // a claim, which exists on a cluster only
+			e.skip = f.What
+		default:
+			return e, &task.Error{Code: task.CodePackage, Message: "the example " + name + " cannot be used", Findings: r.Findings, Hint: f.String()}
 		}
 	}
-	return ""
+	return e, nil
+}
+
+// withoutPaths is the task without the folders that it names on some other machine.
+func (tf *taskFile) withoutPaths() *taskFile {
+	out := *tf
+	out.Inputs = slices.Clone(tf.Inputs)
+	for i := range out.Inputs {
+		out.Inputs[i].Path = ""
+	}
+	return &out
+}
+
+// declared are the variables of a template of the package.
+func (c Contract) declared(src contract.Source, variant string) []string {
+	var names []string
+	if t, _ := c.Load(src, contract.Options{Variant: variant}); t != nil {
+		for _, p := range t.Inputs() {
+			if p.Place.Kind == task.PlaceEnv {
+				names = append(names, p.Place.Name)
+			}
+		}
+	}
+	return names
 }
 
 // inOrder puts producers before consumers and keeps the name order otherwise. A circle is left in name order.
@@ -114,8 +160,10 @@ func producer(tasks []exampleTask, folder, self string) *contract.ExampleOutput 
 	return nil
 }
 
-func (e exampleTask) example(src contract.Source, tasks []exampleTask) (contract.Example, error) {
-	ex := contract.Example{Name: e.name, Variant: e.Template, Request: task.Request{Inputs: map[string]task.Given{}, Words: e.Command}}
+// example is the run that the task file promises. Its request is what the package itself can be given, for those who run that;
+// variables that only the task has, and all else that it changes, are in its task.
+func (e exampleTask) example(src contract.Source, tasks []exampleTask, declared []string) contract.Example {
+	ex := contract.Example{Name: e.name, Variant: e.variant(), Task: e.task, Skip: e.skip, Request: task.Request{Inputs: map[string]task.Given{}, Words: e.Command}}
 	for _, v := range e.Inputs {
 		if p := producer(tasks, v.Path, e.name); p != nil {
 			if ex.From == nil {
@@ -125,14 +173,14 @@ func (e exampleTask) example(src contract.Source, tasks []exampleTask) (contract
 			continue
 		}
 		at, err := exampleInput(src, v.Path)
-		if err != nil {
-			return ex, task.Errorf(task.CodePackage, "the example %s: input %s: %w", e.name, v.Name, err)
+		if err != nil && ex.Skip == "" {
+			ex.Skip = fmt.Sprintf("its input %s: %v; give it with --template %s -i %s=@FOLDER", v.Name, err, ex.Variant, v.Name)
 		}
 		ex.Request.Inputs[v.Name] = task.Given{Path: at}
 	}
 	seen := map[string]bool{}
 	for _, s := range e.Env {
-		if !seen[s.Name] {
+		if !seen[s.Name] && slices.Contains(declared, s.Name) {
 			ex.Request.Env = append(ex.Request.Env, task.EnvVar{Name: s.Name, Value: s.Value})
 		}
 		seen[s.Name] = true
@@ -140,7 +188,7 @@ func (e exampleTask) example(src contract.Source, tasks []exampleTask) (contract
 	if e.Resources != nil {
 		ex.Request.Resources = task.Resources{CPU: e.Resources.CPU, Memory: e.Resources.Memory, GPUs: e.Resources.GPUs, Disk: e.Resources.Disk}
 	}
-	return ex, nil
+	return ex
 }
 
 // exampleInput finds an input's folder in the package: relative to its root, else beside the task files.

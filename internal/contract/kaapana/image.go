@@ -108,7 +108,7 @@ func (r *reader) recipe(t *task.Task, data []byte, name string) {
 	if d, err := detailOf(t); err == nil && last != nil && len(last.Entrypoint) > 0 && d.Template != nil && len(d.Template.Command) > 0 {
 		r.commandAndEntrypoint(dockerfile, contract.At{Line: last.Line})
 	}
-	if last != nil && !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return copies(s, name) }) {
+	if last != nil && !slices.ContainsFunc(recipe.Stages, func(s contract.RecipeStage) bool { return brings(s, name) }) {
 		d := contract.Report{File: dockerfile}
 		d.Warn(ruleFileNotCopied, contract.At{Line: last.Line}, "add `COPY "+name+" "+inImage+"` to the last stage", "No COPY puts %s at %s.", name, inImage)
 		r.Findings = append(r.Findings, d.Findings...)
@@ -134,23 +134,28 @@ func noteLocalBase(t *task.Task, recipe *contract.Recipe) {
 	}
 }
 
-// copies tells whether a stage may put the file at the root. Variables and copies between stages count as "may".
-func copies(s contract.RecipeStage, name string) bool {
-	for _, c := range s.Copies {
-		if c.From != "" || strings.ContainsAny(c.Dest, "$") {
-			return true
-		}
-		dest := c.Dest
-		if !path.IsAbs(dest) {
-			dest = path.Join("/", s.Workdir, dest) + "/"
-		}
-		for _, src := range c.Sources {
-			if strings.Contains(src, "$") || lands(src, dest, name) {
-				return true
-			}
-		}
+// brings tells whether a stage may put the file at the root. Variables, copies between stages, archives, and commands that name
+// the file or the root count as "may": what came of them is seen in the image.
+func brings(s contract.RecipeStage, name string) bool {
+	return slices.ContainsFunc(s.Copies, func(c contract.RecipeCopy) bool { return copies(c, name) }) || slices.ContainsFunc(s.Runs, func(run string) bool {
+		return strings.Contains(run, fileName) || slices.ContainsFunc(strings.Fields(run), func(word string) bool { return word == "/" || word == "/;" || word == "/." })
+	})
+}
+
+func copies(c contract.RecipeCopy, name string) bool {
+	if c.From != "" || strings.Contains(c.Dest, "$") {
+		return true
 	}
-	return false
+	dest := c.Dest
+	if !path.IsAbs(dest) {
+		dest = path.Join("/", c.Workdir, dest) + "/"
+	}
+	if len(c.Sources) == 0 { // a here-document
+		return path.Clean(dest) == inImage || path.Clean(dest) == "/"
+	}
+	return slices.ContainsFunc(c.Sources, func(src string) bool {
+		return strings.Contains(src, "$") || c.Add && strings.Contains(path.Base(src), ".t") || lands(src, dest, name)
+	})
 }
 
 // lands tells whether copying src to dest puts the file name at the root of the image.

@@ -234,7 +234,7 @@ func (t *regexTranslator) flags() error {
 	flags, global := t.in[t.i+2:t.i+2+end], t.in[t.i+2+end] == ')'
 	for _, f := range flags {
 		switch f {
-		case 'x', 'a', 'L', 'u':
+		case 'x', 'a', 'L':
 			return fmt.Errorf("the flag %c is not supported", f)
 		case 'U':
 			t.doubt("Python does not know the flag U")
@@ -243,9 +243,25 @@ func (t *regexTranslator) flags() error {
 	if global && t.i > 0 {
 		t.doubt("Python takes global flags at the start only")
 	}
-	t.copy(2 + end)
+	if flags = strings.ReplaceAll(flags, "u", ""); flags == "" && global { // u is how Python reads strings anyway
+		t.depth--
+		t.i += 3 + end
+		return nil
+	}
+	t.replace(2+end, "(?"+flags)
 	return nil
 }
+
+// inRootOnly tells a pattern that seems to be meant for file names: it has no slash, and does not begin with .*, whatever
+// anchors, flags and groups stand before that.
+func inRootOnly(pattern string) bool {
+	if strings.Contains(pattern, "/") {
+		return false
+	}
+	return !strings.HasPrefix(beforePattern.ReplaceAllString(pattern, ""), ".*")
+}
+
+var beforePattern = regexp.MustCompile(`^(?:\^|\\A|\((?:\?(?:[a-zA-Z]+[):]|:|P<\w+>))?)+`)
 
 // repeat reads a quantifier. Python lets {,n} mean {0,n}; possessive forms are its own.
 func (t *regexTranslator) repeat() error {

@@ -2,6 +2,7 @@ package kaapana_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -337,7 +338,7 @@ func TestExamples(t *testing.T) {
 	for name, text := range map[string]string{
 		"processing-container.json": example, "data/masks/p1/m.nrrd": "x",
 		"tasks/1-measure.json": `{"name": "m", "image": "{{ env.REG }}/x", "taskTemplate": "measure", "inputs": [{"name": "masks", "volume_source": {"host_path": "./out/grown/"}}]}`,
-		"tasks/2-grow.json": `{"name": "g", "image": "x", "taskTemplate": "grow", "env": [{"name": "RADIUS", "value": "3"}, {"name": "RADIUS", "value": "4"}], "command": ["x"],
+		"tasks/2-grow.json": `{"name": "g", "image": "x", "taskTemplate": "grow", "env": [{"name": "RADIUS", "value": "3"}, {"name": "RADIUS", "value": "4"}, {"name": "EXTRA", "value": "1"}, {"name": "EXTRA", "value": "2"}], "command": ["x"],
 			"inputs": [{"name": "masks", "input": {"local_path": "data/masks"}}], "outputs": [{"name": "grown", "input": {"host_path": "out/grown"}}],
 			"resources": {"limits": {"memory": "1Gi"}}}`,
 	} {
@@ -353,13 +354,21 @@ func TestExamples(t *testing.T) {
 		}},
 		{Name: "1-measure", Variant: "measure", Request: task.Request{Inputs: map[string]task.Given{}}, From: map[string]contract.ExampleOutput{"masks": {Example: "2-grow", Output: "grown"}}},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(task.Given{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(task.Given{}), cmpopts.IgnoreFields(contract.Example{}, "Task")); diff != "" {
 		t.Error(diff)
+	}
+	// Each is run as the task file that it is: with variables that no template declares, and resources that replace all others.
+	full, found := kaapana.New().(contract.ImageChecker).CheckImage(got[0].Task, src, carrying(example))
+	x := prepared(t, full, task.Request{Inputs: map[string]task.Given{"masks": {Path: dir}, "reference": {Path: dir}}})
+	if env := fmt.Sprint(envOf(x)); env != "[{RADIUS 3} {SHAPE ball} {LICENCE research} {EXTRA 2}]" || full.Resources != (task.Resources{Memory: 1 << 30}) || task.HasErrors(found) {
+		t.Errorf("%s %+v %v", env, full.Resources, found)
 	}
 	for _, path := range []string{"/etc", "../../etc", "nope"} {
 		writeFile(t, filepath.Join(dir, "tasks/1-measure.json"), `{"name": "m", "image": "x", "taskTemplate": "measure", "inputs": [{"name": "masks", "volume_source": {"host_path": "`+path+`"}}]}`)
-		if _, err := kaapana.New().(contract.Exampler).Examples(src, &task.Task{}); err == nil {
-			t.Errorf("the example reads %s", path)
+		got, err := kaapana.New().(contract.Exampler).Examples(src, &task.Task{})
+		must(t, err)
+		if e := got[0]; e.Name != "1-measure" || !strings.Contains(e.Skip, "its input masks: "+path+" is not in the package") || e.Request.Inputs["masks"].Path != "" {
+			t.Errorf("%s: %+v", path, e)
 		}
 	}
 }

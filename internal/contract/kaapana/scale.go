@@ -215,8 +215,8 @@ func (r *reader) checkGlob(glob string, at contract.At) {
 
 func (r *reader) checkRegex(s *scaleRule, at contract.At) {
 	_, doubts, err := compileRegex(s.Regex)
-	dir := s.Dir
-	if dir == "" {
+	dir := "`" + s.Dir + "`"
+	if s.Dir == "" {
 		dir = "the channel"
 		if s.Mode == modeMaxItem {
 			dir = "each item"
@@ -230,8 +230,9 @@ func (r *reader) checkRegex(s *scaleRule, at contract.At) {
 	for _, d := range doubts {
 		r.Warn(ruleScaleRegex, at, "write it another way", "`target_regex`: %s. It must match the whole path relative to %s.", d, dir)
 	}
-	if !strings.Contains(s.Regex, "/") && !strings.HasPrefix(s.Regex, ".*") {
-		r.Note(ruleScaleBasename, at, "Matches only files directly in `%s`: the relative path is compared, not the file name.", dir)
+	if inRootOnly(s.Regex) {
+		f := r.Add(task.SeverityNote, ruleScaleBasename, at, "Matches only files directly in %s: the relative path is compared, not the file name.", dir)
+		f.Mend = "start it with .* to match at any depth"
 	}
 }
 

@@ -86,8 +86,7 @@ func (r *reader) taskFile(n *contract.Node) *taskFile {
 }
 
 func (r *reader) volumes(n *contract.Node, key string) []volume {
-	l := n.Get(key)
-	if l.IsNull() {
+	if !n.Has(key) {
 		return nil
 	}
 	items, _ := r.list(n, "", key)
@@ -239,17 +238,22 @@ func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Op
 	if len(tf.Unused) > 0 {
 		t.Notes = append(t.Notes, "config: "+strings.Join(tf.Unused, ", ")+" mean something on a cluster only, and are not used")
 	}
+	r.describe(t, tf, compatOf(opts))
+	return t, r.Findings
+}
+
+// describe fills in what the task file says by itself: everything for a template of its own, else the volumes.
+func (r *reader) describe(t *task.Task, tf *taskFile, compat string) {
 	t.Dialect = r.dialectWords()
-	d := detail{Task: tf, Compat: compatOf(opts)}
-	r.compat = d.Compat
+	d := detail{Task: tf, Compat: compat}
+	r.compat = compat
 	if tf.Inline != nil {
 		merged := r.merge(*tf.Inline, tf)
 		d.Template = &merged
-		merged.fill(t, d.Compat)
+		merged.fill(t, compat)
 	}
 	tf.bind(t)
 	t.Detail = d.encode()
-	return t, r.Findings
 }
 
 func outputNotes(tf *taskFile) []string {

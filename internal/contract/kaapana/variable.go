@@ -143,13 +143,28 @@ func nodeText(n *contract.Node) string {
 func (r *reader) checkDefault(v variable, at contract.At) {
 	if v.Value != "" && !v.fits(v.Value) {
 		f := r.Add(task.SeverityWarning, ruleEnvType, at, "`%s` is %s; `%s` is not one.", v.Name, v.typeWords(), v.Value)
-		f.Mend = "correct the value or the type; as it stands, callers must give a value"
+		f.Mend = "correct the value or the type"
+		f.Why = v.noDefault("its value is not of its type")
 	}
-	if len(v.Choices) > 0 && !slices.Contains(v.Choices, v.Value) {
+	if !v.chosen(v.Value) {
 		f := r.Add(task.SeverityWarning, ruleEnvChoice, at, "`%s` must be one of %s; found `%s`.", v.Name, strings.Join(v.Choices, ", "), v.Value)
-		f.Why = "callers must give a value, since the default is not among the choices"
+		f.Why = v.noDefault("its value is not among the choices")
 		f.Mend = "add it to the choices, or choose one of them"
 	}
+}
+
+// chosen tells whether text is among the choices, if there are any.
+func (v variable) chosen(text string) bool { return len(v.Choices) == 0 || slices.Contains(v.Choices, text) }
+
+// own tells whether the template's value is one that its choices and type allow.
+func (v variable) own() bool { return v.chosen(v.Value) && (v.Unset || v.fits(v.Value)) }
+
+// noDefault says what comes of a template's own value that a caller could not give.
+func (v variable) noDefault(reason string) string {
+	if v.Fixed {
+		return reason + "; as it is fixed (adjustable: false), it is passed on all the same"
+	}
+	return reason + ", so that callers must give another"
 }
 
 // fits tells whether text is of the variable's type. The text itself is never changed.
@@ -184,7 +199,9 @@ func (v variable) accept(text string) *task.Finding {
 		return refuse(ruleEnvType, "remove it", "`%s` must not contain the character NUL", v.Name)
 	case v.Fixed && text != v.Value:
 		return refuse(ruleEnvFixed, "leave it out", "`%s` is fixed by the package (adjustable: false).", v.Name)
-	case len(v.Choices) > 0 && !slices.Contains(v.Choices, text):
+	case v.Fixed:
+		return nil // the package's own value: validate warns of one that is not among the choices or of the type
+	case !v.chosen(text):
 		return refuse(ruleEnvChoice, "choose one of them", "`%s` must be one of %s; found `%s`.", v.Name, strings.Join(v.Choices, ", "), text)
 	case text == "" && v.Unset:
 		return nil
@@ -195,7 +212,7 @@ func (v variable) accept(text string) *task.Finding {
 }
 
 // parameter is the variable as an input that goes to the environment. A default that could not be given by a caller is no
-// default: then a value is required.
+// default: then a value is required. A fixed one is passed on whatever it is.
 func (v variable) parameter() task.Parameter {
 	p := task.Parameter{
 		Name: v.Name, Direction: task.Input, Aliases: []string{envAlias(v.Name)}, Description: v.Description, Fixed: v.Fixed,
@@ -203,6 +220,7 @@ func (v variable) parameter() task.Parameter {
 		Place: task.Place{Kind: task.PlaceEnv, Name: v.Name},
 	}
 	switch {
+	case v.Fixed && !v.own():
 	case len(v.Choices) > 0:
 		p.Type.Kind, p.Type.Choices = task.Enumeration, v.Choices
 	case v.Type == typeBoolean:

@@ -1,6 +1,7 @@
 package racetrack
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -31,11 +32,11 @@ func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 	}
 	r, err := contract.ParseRecipe(data)
 	if err != nil {
-		at, reason := contract.At{Line: 1}, err.Error()
+		at, reason, mend := contract.At{Line: 1}, err.Error(), ""
 		if s, ok := errors.AsType[*contract.SyntaxError](err); ok {
-			at.Line, reason = max(s.Line, 1), s.Reason
+			at.Line, reason, mend = max(s.Line, 1), s.Reason, s.Mend
 		}
-		l.found(ruleRecipe, shown, at, "Dockerfile line %d: %s", at.Line, show(reason)).Mend = "mend the instruction"
+		l.found(ruleRecipe, shown, at, "Dockerfile line %d: %s", at.Line, show(reason)).Mend = cmp.Or(mend, "mend the instruction")
 		return ""
 	}
 	if r.Final() == nil {
@@ -49,7 +50,7 @@ func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 			l.base(st.Base, shown, at)
 		}
 		for _, c := range st.Copies {
-			l.copies(context, c, shown, stages, i)
+			l.copies(context, c, file, shown, stages, i)
 		}
 		if st.Name != "" {
 			stages[st.Name] = true
@@ -147,8 +148,8 @@ func registryOf(host string) registry {
 var digits = regexp.MustCompile(`^[0-9]+$`)
 
 // copies tests the sources of one COPY or ADD (seed: "You MUST NOT refer to some local files that are not pushed to the
-// repository").
-func (l *loader) copies(context tree, c contract.RecipeCopy, shown string, stages map[string]bool, stage int) {
+// repository"). file is the Dockerfile's path in the build context.
+func (l *loader) copies(context tree, c contract.RecipeCopy, file, shown string, stages map[string]bool, stage int) {
 	at := contract.At{Line: c.Line}
 	switch {
 	case c.From == "":
@@ -176,6 +177,10 @@ func (l *loader) copies(context tree, c contract.RecipeCopy, shown string, stage
 		}
 		if l.inContext(context.fs, src) {
 			l.leftOut(src, word, shown, at)
+			if p := contextPath(src); isFile(context.fs, p) && l.ignored(context, file, p) {
+				add := l.found(ruleCopy, shown, at, "Dockerfile line %d: %s %s: left out of the build context by .dockerignore", c.Line, word, show(src))
+				add.Mend = "add the line !" + show(p) + " to it"
+			}
 			continue
 		}
 		add := l.found(ruleCopy, shown, at, "Dockerfile line %d: %s %s: not in the build context", c.Line, word, show(src))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"longshore/internal/contract"
 	"longshore/internal/task"
@@ -111,6 +112,9 @@ func (l *loader) parse(fsys fs.FS, file string) (*contract.Node, []byte, bool) {
 		return nil, nil, false
 	}
 	root, err := contract.ParseYAML(data)
+	if err == nil {
+		err = unreadable(data)
+	}
 	if err != nil {
 		l.syntax(file, err)
 		return nil, nil, false
@@ -125,6 +129,22 @@ func (l *loader) parse(fsys fs.FS, file string) (*contract.Node, []byte, bool) {
 		return nil, nil, false
 	}
 	return root, data, true
+}
+
+// unreadable finds a character that Racetrack's reader of YAML refuses wherever it stands, also in comments and quotes.
+func unreadable(data []byte) error {
+	for i, r := range string(data) {
+		if r == '\t' || r == '\n' || r == '\r' || r >= ' ' && r <= '~' || r == 0x85 || r >= 0xa0 && r <= 0xfffd || r >= 0x10000 {
+			continue
+		}
+		before := string(data[:i])
+		line := 1 + strings.Count(before, "\n")
+		return &contract.SyntaxError{
+			Line: line, Column: 1 + utf8.RuneCountInString(before[strings.LastIndex(before, "\n")+1:]), Source: contract.SourceLine(data, line),
+			Reason: fmt.Sprintf("special characters are not allowed, found %U", r), Mend: `remove it, or write it in double quotes as an escape such as "\x1b"`,
+		}
+	}
+	return nil
 }
 
 func (l *loader) syntax(file string, err error) {

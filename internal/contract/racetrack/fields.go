@@ -73,8 +73,21 @@ func (l *loader) wrongType(n *contract.Node, field, want string) {
 		add.Why = "YAML 1.1 takes it for " + article(string(s))
 		add.Mend = `quote it: "` + show(n.Text) + `"`
 	default:
-		add.Mend = "write " + article(want)
+		add.Mend = "write " + formOf(want, n)
 	}
+}
+
+// formOf says how a value of a type is written.
+func formOf(want string, n *contract.Node) string {
+	switch {
+	case want == "dictionary":
+		return "indented lines of key: value below it"
+	case want == "list" && n.Is(contract.NodeString) && n.Text != "":
+		return "a list: [" + show(n.Text) + "]"
+	case want == "integer":
+		return "a whole number"
+	}
+	return article(want)
 }
 
 // article puts "a" or "an" before a word.

@@ -269,6 +269,8 @@ infrastructure_target: local
 			`e D2 job.yaml:6:27 docker.dockerfile_path: "../Dockerfile" leaves the package`,
 		}},
 		{"syntax", "name: [\n", nil},
+		{"control character", base + "# \x1b[31m\n", []string{"e F4 job.yaml:6:3 loading YAML: 6:3 special characters are not allowed, found U+001B"}},
+		{"escaped control character", base + "labels: {a: \"\\x1b[31m\"}\n", nil},
 		{"list", "- a\n", []string{"e F4 job.yaml:1:1 manifest is not a YAML mapping"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -282,7 +284,7 @@ infrastructure_target: local
 			if diff := cmp.Diff(c.want, brief(found)); diff != "" {
 				t.Errorf("findings (-want +got)\n%s", diff)
 			}
-			if tk == nil && c.name != "list" {
+			if tk == nil && c.name != "list" && c.name != "control character" {
 				t.Error("no task to show")
 			}
 		})
@@ -334,6 +336,9 @@ func TestPackage(t *testing.T) {
 		}, ""},
 		{"several exposed ports", files{"job.yaml": base, "Dockerfile": "FROM busybox\nEXPOSE 80 8080\n"}, nil, ""},
 		{"identity hook", files{"job.yaml": base + "jobtype_extra: {proxy_mode: rewrite}", "Dockerfile": "FROM busybox", "proxy_settings.py": "# nothing\nfrom typing import Dict\n\ndef rewrite_proxy_paths(content: bytes, headers: Dict[str, str], base_path: str) -> bytes:\n    return content  # as it is\n"}, nil, ""},
+		{"empty dockerfile", files{"job.yaml": base, "Dockerfile": "\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: file with no instructions"}, ".:Dockerfile"},
+		{"no FROM", files{"job.yaml": base, "Dockerfile": "RUN x\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: no build stage in current context"}, ".:Dockerfile"},
+		{"ignored", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPY m.bin d /\n", "m.bin": "m", "d/m.bin": "m", ".dockerignore": "*\n!d/m.bin\n"}, []string{"e D7 Dockerfile:2 Dockerfile line 2: COPY m.bin: left out of the build context by .dockerignore"}, ".:Dockerfile"},
 		{"broken dockerfile", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPPY a b\n"}, []string{"e D4 Dockerfile:2 Dockerfile line 2: unknown instruction: COPPY (did you mean COPY?)"}, ""},
 		{"private bases", files{"job.yaml": base, "Dockerfile": `FROM localhost:5000/a AS one
 FROM registry.corp.internal/b AS two
@@ -1074,3 +1079,21 @@ func FuzzLoad(f *testing.F) {
 }
 
 var _ fs.FS = memory(nil)
+
+// TestMends holds what newcomers are told to do.
+func TestMends(t *testing.T) {
+	for _, c := range []struct{ manifest, dockerfile, rule, want string }{
+		{replaced("git:\n  remote: https://h/r", "git: https://h/r"), "FROM busybox", "T3", "write indented lines of key: value below it"},
+		{base + "public_endpoints: /a", "FROM busybox", "T3", "write a list: [/a]"},
+		{base + "replicas: 1.5", "FROM busybox", "T3", "write a whole number"},
+		{base, "", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
+		{base, "RUN x", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
+		{base, "FORM x", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
+		{base, "FROM x\nRNU y", "D4", "mend the instruction"},
+	} {
+		_, found := load(t, files{"job.yaml": c.manifest, "Dockerfile": c.dockerfile})
+		if len(found) != 1 || found[0].Rule != "RACETRACK-"+c.rule || found[0].Mend != c.want {
+			t.Errorf("%s\n%s: %+v", c.manifest, c.dockerfile, found)
+		}
+	}
+}

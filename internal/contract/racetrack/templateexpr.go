@@ -41,6 +41,14 @@ func (t *template) not() value {
 			v = truth(v.equal(t.operand(v)))
 		case t.sign("!="):
 			v = truth(!v.equal(t.operand(v)))
+		case t.sign("<="):
+			v = t.ordered(v, "<=", func(c int) bool { return c <= 0 })
+		case t.sign(">="):
+			v = t.ordered(v, ">=", func(c int) bool { return c >= 0 })
+		case t.sign("<"):
+			v = t.ordered(v, "<", func(c int) bool { return c < 0 })
+		case t.sign(">"):
+			v = t.ordered(v, ">", func(c int) bool { return c > 0 })
 		case t.word("in"):
 			v = truth(v.in(t.operand(v)))
 		case t.word("not") && t.word("in"):
@@ -60,6 +68,21 @@ func (t *template) operand(v value) value {
 	w := t.postfix()
 	t.charge(len(v.String()) + len(w.String()))
 	return w
+}
+
+// ordered compares two numbers, such as a length and 0.
+func (t *template) ordered(v value, sign string, holds func(int) bool) value {
+	w := t.operand(v)
+	a, ok := v.rational()
+	b, also := w.rational()
+	switch {
+	case t.err != nil || t.dead > 0:
+		return value{}
+	case !ok || !also:
+		t.wrong("%s compares numbers only", sign)
+		return value{}
+	}
+	return truth(holds(a.Cmp(b)))
 }
 
 // postfix reads a value with attributes, items and filters behind it.

@@ -1,6 +1,7 @@
 package racetrack
 
 import (
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,6 +151,18 @@ func (v value) length() value {
 		n = utf8.RuneCountInString(v.text)
 	}
 	return value{kind: valueNumber, text: strconv.Itoa(n)}
+}
+
+// rational is the value of a number as this program writes them; it has few digits.
+func (v value) rational() (*big.Rat, bool) {
+	if v.kind != valueNumber || len(v.text) > 100 {
+		return nil, false
+	}
+	text := strings.ReplaceAll(v.text, "_", "")
+	if strings.ContainsAny(text, "eE:/") {
+		return nil, false
+	}
+	return new(big.Rat).SetString(text)
 }
 
 func (v value) equal(w value) bool { return v.kind == w.kind && v.String() == w.String() }

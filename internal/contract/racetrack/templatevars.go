@@ -25,7 +25,7 @@ func (l *loader) fillIn(text, shown string) (string, bool) {
 	}
 	if err != nil {
 		add := l.found(ruleTemplate, shown, contract.At{Line: err.line}, "%s", show(err.Error()))
-		add.Why = "set, if, for, and, or, not, in, ==, attributes, ['key'], get, items, replace, length and join are"
+		add.Why = "set, if, for, and, or, not, in, ==, !=, <, >, attributes, ['key'], get, items, replace, length and join are"
 		add.Mend = "write the value itself, or use ARG and build_env"
 		if err.whole {
 			add.Why = ""

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,12 +62,12 @@ func (s *Service) attempt(ctx context.Context, c *carried, run store.Run, begun 
 		s.sweepSoon()
 		err = (&task.Error{Code: task.ReasonEngine, Message: "its worker process died", Cause: err}).WithHint("the server tries again by itself")
 	}
-	var end store.End
-	if err == nil {
-		end = s.settle(ctx, c, run, o)
-	} else if end = s.failed(run, err); end.State != task.Queued {
-		end.Files = s.remains(ctx, run)
+	keep := func() (store.End, error) { return s.end(ctx, run, o) }
+	if err != nil {
+		failed := s.failed(run, err)
+		keep = func() (store.End, error) { return s.remains(ctx, run, failed) }
 	}
+	end := s.settle(ctx, c, run, keep, err)
 	if ctx.Err() != nil {
 		return
 	}
@@ -119,7 +120,7 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 	}
 	req, err := sub.request(local)
 	return worker.Job{
-		Run: run.ID, Attempt: run.Attempt, Request: req, Timeouts: sub.Timeouts, Network: sub.Network,
+		Run: run.ID, Attempt: run.Attempt, Request: req, Timeouts: sub.Timeouts, Network: sub.Network, Logged: logged(run.Files),
 		Package: worker.Package{Path: pkg, Contract: v.Contract, Variant: run.Variant, Digest: v.Package},
 	}, releases, err
 }
@@ -181,17 +182,17 @@ func (s *Service) inputLost(name string, err error) error {
 }
 
 // settle makes an attempt's outcome durable, and tries again for a while: what a disk without room cannot take lies safely in
-// the job's folder meanwhile.
-func (s *Service) settle(ctx context.Context, c *carried, run store.Run, o worker.Outcome) store.End {
+// the job's folder meanwhile. why is why there is no outcome, nil when there is one.
+func (s *Service) settle(ctx context.Context, c *carried, run store.Run, keep func() (store.End, error), why error) store.End {
 	start := time.Now()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		end, err := s.end(ctx, run, o)
+		end, err := keep()
 		if err == nil {
 			return end
 		}
 		s.trouble("keeping the outputs of a run failed; it is tried again", err, "run", run.ID)
 		if time.Since(start) > s.cfg.Patience {
-			return s.failed(run, err)
+			return s.failed(run, cmp.Or(why, err))
 		}
 		select {
 		case <-time.After(wait):
@@ -205,19 +206,18 @@ func (s *Service) settle(ctx context.Context, c *carried, run store.Run, o worke
 
 // end makes an attempt's outcome durable and says how the run goes on.
 func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome) (store.End, error) {
-	files, err := s.keep(ctx, run, o)
-	if err != nil {
-		return store.End{}, err
-	}
 	r := o.Result
-	e := store.End{ID: run.ID, Attempt: run.Attempt, State: r.State, EndedAt: s.now(), Reason: r.Reason, Files: files, Usage: r.Usage}
-	if e.Result, err = json.Marshal(r); err != nil {
-		return e, err
-	}
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: r.State, EndedAt: s.now(), Reason: r.Reason, Usage: r.Usage}
 	if r.State == task.Failed && s.again(run, r.Reason) {
 		e.State, e.NotBefore = task.Queued, s.now().Add(s.backoff(run.Attempt))
+		return s.remains(ctx, run, e)
 	}
-	return e, nil
+	var err error
+	if e.Files, err = s.keep(ctx, run, o); err != nil {
+		return e, err
+	}
+	e.Result, err = json.Marshal(r)
+	return e, err
 }
 
 // failed is the end of an attempt without a result.
@@ -275,7 +275,7 @@ func (s *Service) requeued(run store.Run) store.End {
 	if run.Cancel {
 		return s.cancelled(run)
 	}
-	return store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now()}
+	return store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now(), Files: logOf(run.Files)}
 }
 
 // cancelled is the end of an attempt that has no other outcome, as somebody asked for its end.
@@ -285,7 +285,7 @@ func (s *Service) cancelled(run store.Run) store.End {
 
 // without is an end without a result of dispatch's.
 func without(run store.Run, state task.State, f *task.Failure, now time.Time) store.End {
-	e := store.End{ID: run.ID, Attempt: run.Attempt, State: state, EndedAt: now}
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: state, EndedAt: now, Files: logOf(run.Files)}
 	r := task.Result{
 		ID: run.ID, Contract: run.Contract, Task: run.TaskName, Version: run.TaskVersion, Variant: run.Variant, State: state, Failure: f,
 		StartedAt: run.CreatedAt, EndedAt: e.EndedAt, Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
@@ -379,7 +379,7 @@ func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]
 			rel, err := filepath.Rel(o.Dir, p)
 			name := filepath.ToSlash(rel)
 			switch {
-			case err != nil || rel == "." || name == dispatch.ResultFile || name == o.Result.Log:
+			case err != nil || rel == "." || name == dispatch.ResultFile || name == o.Result.Log: // the log is kept as frames
 				return err
 			case d.IsDir():
 				if empty, err := emptyDir(p); err != nil || !empty {
@@ -399,25 +399,33 @@ func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]
 			return nil, err
 		}
 	}
-	story, err := s.story(ctx, run, o.Log)
+	story, err := s.story(ctx, run, o.Result.State)
 	if err != nil {
 		return nil, err
 	}
-	files = append(files, story...)
-	if len(files) == 0 {
-		return nil, nil
+	if files = append(files, story...); !kept(files) {
+		return files, nil
 	}
 	return files, s.cfg.Blobs.Sync(ctx)
 }
 
-// story keeps a run's log and its events.
-func (s *Service) story(ctx context.Context, run store.Run, log string) (files []store.File, err error) {
-	if log != "" {
-		i, err := s.cfg.Blobs.Take(ctx, log, "")
-		if err != nil {
-			return nil, err
-		}
+// kept tells whether a blob is among files.
+func kept(files []store.File) bool {
+	return slices.ContainsFunc(files, func(f store.File) bool { return f.Digest != "" })
+}
+
+// story keeps a run's log, that of its earlier attempts and of this one, and its events if it is at its end.
+func (s *Service) story(ctx context.Context, run store.Run, state task.State) ([]store.File, error) {
+	files := logOf(run.Files)
+	i, err := s.cfg.Blobs.Take(ctx, s.cfg.Worker.Log(worker.Name(run.ID, run.Attempt)), "")
+	switch {
+	case err == nil:
 		files = append(files, store.File{Path: store.LogPath, Digest: i.Digest, Size: i.Size})
+	case !errors.Is(err, fs.ErrNotExist): // its container never wrote anything
+		return nil, err
+	}
+	if !state.Terminal() {
+		return files, nil
 	}
 	events, _ := s.hub.told(run.ID)
 	if data := history(events); data != nil {
@@ -430,21 +438,13 @@ func (s *Service) story(ctx context.Context, run store.Run, log string) (files [
 	return files, nil
 }
 
-// remains keeps what tells of an attempt that has no result, as far as it can be kept.
-func (s *Service) remains(ctx context.Context, run store.Run) []store.File {
-	log := filepath.Join(s.cfg.Worker.Folder(worker.Name(run.ID, run.Attempt)), "log")
-	if _, err := os.Stat(log); err != nil {
-		log = "" // its container never wrote anything
+// remains keeps what tells of an attempt that leaves nothing else.
+func (s *Service) remains(ctx context.Context, run store.Run, e store.End) (store.End, error) {
+	var err error
+	if e.Files, err = s.story(ctx, run, e.State); err != nil || !kept(e.Files) {
+		return e, err
 	}
-	files, err := s.story(ctx, run, log)
-	if err == nil {
-		err = s.cfg.Blobs.Sync(ctx)
-	}
-	if err != nil {
-		s.trouble("keeping the log of a failed run failed", err, "run", run.ID)
-		return nil
-	}
-	return files
+	return e, s.cfg.Blobs.Sync(ctx)
 }
 
 func emptyDir(path string) (bool, error) {

@@ -212,15 +212,16 @@ func (h *hub) look(id string, n int) (l *live, events []Event, changed <-chan st
 	return l, events, l.changed.wait()
 }
 
-// log answers which attempt of a run is under way here, 0 for none, and how long its log is.
-func (h *hub) log(id string) (attempt int, size int64, changed <-chan struct{}) {
+// log answers a run that is under way here as it was claimed, nil for any other, and how long its attempt's log is.
+func (h *hub) log(id string) (run *store.Run, size int64, changed <-chan struct{}) {
 	l, _, changed := h.look(id, math.MaxInt)
 	if l == nil {
-		return 0, 0, changed
+		return nil, 0, changed
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return l.run.Attempt, l.log, changed
+	claimed := l.run
+	return &claimed, l.log, changed
 }
 
 // show puts what is known here over what the store knows.

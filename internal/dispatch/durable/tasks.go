@@ -47,6 +47,8 @@ type Import struct {
 	Document string
 	// Contract forces a contract; Version and Name replace the package's own for the catalogue.
 	Contract, Name, Version string
+	// AnyName lets the import use a name that belongs to another account: an administrator's does.
+	AnyName bool
 	// DryRun only looks: nothing is kept.
 	DryRun bool
 }
@@ -184,16 +186,37 @@ func (s *Service) take(ctx context.Context, v store.Version, in Import, o Opened
 	if again != nil {
 		return Imported{Version: *again, Evidence: o.Evidence, Again: true}, nil
 	}
+	as := v.Account
+	if in.AnyName {
+		as = ""
+	}
 	if in.DryRun {
-		return out, nil
+		return out, s.mayName(ctx, v.Name, as)
 	}
 	now := s.now()
 	v.ID, v.CreatedAt = "t"+dispatch.NewID(now)[:19], now
-	if err := s.cfg.Store.AddVersion(ctx, v); err != nil {
+	err = s.cfg.Store.AddVersion(ctx, v, as)
+	if errors.Is(err, store.ErrTaken) {
+		return out, s.mayName(ctx, v.Name, as)
+	}
+	if err != nil {
 		return out, s.dbError(err)
 	}
 	out.Version = v
 	return out, nil
+}
+
+// mayName refuses a name that belongs to another account: who runs a task by its name would suddenly run somebody else's program.
+func (s *Service) mayName(ctx context.Context, name, as string) error {
+	owner, err := s.cfg.Store.Owner(ctx, name)
+	switch {
+	case as == "" || errors.Is(err, store.ErrNotFound) || err == nil && owner == as:
+		return nil
+	case err != nil:
+		return s.dbError(err)
+	}
+	return (&task.Error{Code: task.CodeAccess, Message: fmt.Sprintf("the name %s belongs to the account %s, which imported it first", name, owner)}).
+		WithHint("give the task another name with name, or ask %s or an administrator to import it", owner)
 }
 
 func firstError(findings []task.Finding) string {

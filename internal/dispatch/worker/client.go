@@ -244,6 +244,9 @@ func exchange(ctx context.Context, socket string, q call, each func(Event)) (rep
 // Folder implements Worker.
 func (c *Client) Folder(name string) string { return filepath.Join(c.cfg.Dir, name) }
 
+// Log implements Worker.
+func (c *Client) Log(name string) string { return filepath.Join(c.cfg.Dir, name, logFile) }
+
 // Begin implements Worker.
 func (c *Client) Begin(ctx context.Context, j Job) error {
 	if err := makeFolder(c.cfg.Dir, j); err != nil {

@@ -65,6 +65,9 @@ type live struct {
 // Folder implements Worker.
 func (p *Pool) Folder(name string) string { return filepath.Join(p.dir, name) }
 
+// Log implements Worker.
+func (p *Pool) Log(name string) string { return filepath.Join(p.dir, name, logFile) }
+
 // Begin implements Worker.
 func (p *Pool) Begin(_ context.Context, j Job) error {
 	if err := makeFolder(p.dir, j); err != nil {
@@ -147,6 +150,7 @@ type folder struct {
 	mu     sync.Mutex
 	events *os.File
 	log    *os.File
+	logged int64
 	buf    []byte
 }
 
@@ -235,11 +239,16 @@ func (f *folder) Logged(s engine.Stream, data []byte) {
 		}
 		f.log = log
 	}
-	f.buf = engine.AppendFrame(f.buf[:0], engine.Frame{Stream: s, Time: time.Now(), Data: data})
-	n, _ := f.log.Write(f.buf)
+	f.buf = engine.AppendFrame(f.buf[:0], engine.Frame{Stream: s, Time: time.Now(), Attempt: f.job.Attempt, Data: data})
+	if n, err := f.log.Write(f.buf); err != nil {
+		_ = f.log.Truncate(f.logged) // the disk is full: half a frame would spoil what comes after it
+	} else {
+		f.logged += int64(n)
+	}
+	logged := f.logged
 	f.mu.Unlock()
 	f.live.mu.Lock()
-	f.live.log += int64(n)
+	f.live.log = max(f.live.log, logged)
 	f.live.wake()
 	f.live.mu.Unlock()
 }
@@ -301,10 +310,24 @@ func (p *Pool) read(name string, f func(Event)) (Outcome, error) {
 	if err := replay(filepath.Join(dir, eventsFile), f); err != nil {
 		return Outcome{}, err
 	}
-	if st, err := os.Stat(filepath.Join(dir, logFile)); err == nil {
+	o, err := outcome(dir)
+	if errors.Is(err, ErrLost) {
+		mend(p.Log(name))
+	}
+	if st, err := os.Stat(p.Log(name)); err == nil && st.Size() > 0 {
 		f(Event{At: st.ModTime().UTC(), Log: st.Size()})
 	}
-	return outcome(dir)
+	return o, err
+}
+
+// mend takes off what a worker that died had written of a frame. Nobody may be writing.
+func mend(log string) {
+	f, err := os.OpenFile(log, os.O_RDWR, 0)
+	if err != nil {
+		return // the job wrote nothing
+	}
+	defer f.Close()
+	_ = f.Truncate(engine.WholeFrames(f)) // what cannot be cut ends its reader's way
 }
 
 func replay(path string, f func(Event)) error {
@@ -329,9 +352,6 @@ func replay(path string, f func(Event)) error {
 // outcome reads what a job has ended with.
 func outcome(dir string) (Outcome, error) {
 	var o Outcome
-	if _, err := os.Stat(filepath.Join(dir, logFile)); err == nil {
-		o.Log = filepath.Join(dir, logFile)
-	}
 	out := filepath.Join(dir, outFolder)
 	data, err := os.ReadFile(filepath.Join(out, dispatch.ResultFile))
 	if err == nil {

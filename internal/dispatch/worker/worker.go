@@ -8,7 +8,7 @@
 //	job.json     what to do (Job)
 //	inputs/      files that the job names, put there before Begin
 //	events       one JSON line per Event, appended
-//	log          what the container wrote, as frames (engine.AppendFrame), appended while it runs
+//	log          what the container wrote, as frames (engine.AppendFrame) of the attempt, appended while it runs
 //	out/         the outputs, log and result.json; it appears whole, and then the job has ended
 //	failed.json  why there is no result, when the worker itself failed
 //	.lock        held while the job is carried out, so that a dead worker's jobs can be told
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"longshore/internal/dispatch"
+	"longshore/internal/engine"
 	"longshore/internal/task"
 )
 
@@ -45,8 +46,10 @@ type Worker interface {
 	Follow(ctx context.Context, name string, f func(Event)) (Outcome, error)
 	// Jobs lists the jobs that are there: under way, ended or lost, but not forgotten.
 	Jobs(ctx context.Context) ([]string, error)
-	// Folder is where the job's files are, whether it was begun or not; empty for a worker without folders.
+	// Folder is where the job's files are, whether it was begun or not; Log is the file of its log's frames, which is made with
+	// the first one.
 	Folder(name string) string
+	Log(name string) string
 	// Forget removes all that a job left. A job under way is cancelled first.
 	Forget(ctx context.Context, name string) error
 }
@@ -64,6 +67,17 @@ type Job struct {
 	Request  task.Request  `json:"request"`
 	Timeouts task.Timeouts `json:"timeouts,omitzero"`
 	Network  bool          `json:"network,omitempty"`
+	// Logged is how many bytes of log the earlier attempts have left.
+	Logged int64 `json:"logged,omitempty"`
+}
+
+// LogLimit is what the attempt's log may have, so that a run's whole log has about one bound however often it is tried: what is
+// left of it, and a sixteenth at least, so that the last attempt always has its say. Zero is the engine's own.
+func (j Job) LogLimit() int64 {
+	if j.Logged == 0 {
+		return 0
+	}
+	return max(engine.DefaultLogLimit-j.Logged, engine.DefaultLogLimit/16)
 }
 
 // Name names the attempt: "<run id>.<attempt>".
@@ -114,7 +128,6 @@ type Sample = dispatch.Sample
 type Outcome struct {
 	// Result is never nil without an error.
 	Result *task.Result
-	// Dir holds the outputs by the paths that Result names; Log is the file of the log's frames. Both lie in the job's
-	// folder, and are empty where there is nothing.
-	Dir, Log string
+	// Dir holds the outputs by the paths that Result names. It lies in the job's folder, and is empty where there is nothing.
+	Dir string
 }

@@ -265,7 +265,7 @@ func (d *DB) Finish(ctx context.Context, ends []store.End) ([]bool, error) {
 		}
 		endedAt, result := micros(e.EndedAt), string(e.Result)
 		if e.State == task.Queued {
-			endedAt, result, files, e.Reason = 0, "", "", ""
+			endedAt, result, e.Reason = 0, "", ""
 		}
 		list[i] = statement{
 			text: finishRun,
@@ -280,8 +280,11 @@ func (d *DB) Finish(ctx context.Context, ends []store.End) ([]bool, error) {
 		clear(counted)
 		return list, func(b *batch) (now []statement, _ round) {
 			for i, e := range ends {
-				if counted[i] && e.State != task.Queued {
-					now = append(now, references("run:"+e.ID, e.Files)...)
+				if !counted[i] {
+					continue
+				}
+				now = append(now, references("run:"+e.ID, e.Files)...)
+				if e.State != task.Queued {
 					done[i].add(b)
 				}
 			}

@@ -23,7 +23,7 @@ func scanVersion(row scanner) (store.Version, error) {
 }
 
 // AddVersion implements store.Tasks.
-func (d *DB) AddVersion(ctx context.Context, v store.Version) error {
+func (d *DB) AddVersion(ctx context.Context, v store.Version, as string) error {
 	task, err := text(v.Task)
 	if err != nil {
 		return err
@@ -32,20 +32,49 @@ func (d *DB) AddVersion(ctx context.Context, v store.Version) error {
 	if err != nil {
 		return err
 	}
-	var added bool
+	var added, taken bool
 	name := strings.ToLower(v.Name)
-	err = d.change(ctx, once(append([]statement{{
+	insert := append([]statement{{
 		text: "INSERT INTO versions (" + versionColumns + ", folded_name, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		args: []any{
 			v.ID, v.Name, v.Version, v.Contract, v.Package, v.Form, v.Origin, v.Document, v.Account, micros(v.CreatedAt), flag(v.Hidden), task, findings,
 			name, name + "\n" + strings.ToLower(v.Task.Description),
 		},
 		affected: func(n int64) { added = n == 1 },
-	}}, references("version:"+v.ID, []store.File{{Digest: v.Package}})...)...))
-	if err == nil && !added {
+	}}, references("version:"+v.ID, []store.File{{Digest: v.Package}})...)
+	err = d.change(ctx, func(*batch) ([]statement, round) {
+		added, taken = false, false
+		return []statement{
+				// Of two first imports at the same time the second waits here for the first.
+				{text: "INSERT INTO names (name, account) VALUES (?, ?) ON CONFLICT DO NOTHING", args: []any{v.Name, v.Account}},
+				{text: ownerOf, args: []any{v.Name}, rows: each(func(r scanner) error {
+					owner, err := scanText(r)
+					taken = as != "" && owner != as
+					return err
+				})},
+			}, func(*batch) ([]statement, round) {
+				if taken {
+					return nil, nil
+				}
+				return insert, nil
+			}
+	})
+	switch {
+	case err != nil:
+		return err
+	case taken:
+		return store.ErrTaken
+	case !added:
 		return store.ErrConflict
 	}
-	return err
+	return nil
+}
+
+const ownerOf = "SELECT account FROM names WHERE name = ?"
+
+// Owner implements store.Tasks.
+func (d *DB) Owner(ctx context.Context, name string) (string, error) {
+	return first(ctx, d, scanText, ownerOf, name)
 }
 
 // Version implements store.Tasks.

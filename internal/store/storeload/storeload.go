@@ -38,7 +38,7 @@ func Ended(r store.Run) store.Run {
 // in a thousand with a label of its own. change, when not nil, changes the queued ones.
 func Fill(ctx context.Context, s store.Store, now time.Time, finished, queued int, change func(*store.Run)) error {
 	for i := range 40 {
-		if err := s.AddVersion(ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: fmt.Sprintf("task-%02d", i), Version: "1", Contract: "meca", CreatedAt: now}); err != nil {
+		if err := s.AddVersion(ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: fmt.Sprintf("task-%02d", i), Version: "1", Contract: "meca", CreatedAt: now}, ""); err != nil {
 			return err
 		}
 	}

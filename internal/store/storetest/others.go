@@ -19,10 +19,10 @@ func testVersions(t *testing.T, s suite) {
 			ID: fmt.Sprintf("t%019d", i), Name: v.name, Version: v.version, Contract: v.contract, Package: fmt.Sprintf("sha256:%d", i), Form: "tar", Origin: "a.tar", Document: "d.yml",
 			Task: task.Task{Name: v.name, Description: v.description}, Account: "ann", CreatedAt: start.Add(time.Duration(i) * time.Second), Findings: []task.Finding{{Rule: "odd"}},
 		}
-		s.ok(s.AddVersion(s.ctx, w))
+		s.ok(s.AddVersion(s.ctx, w, w.Account))
 		all = append(all, w)
 	}
-	s.is(s.AddVersion(s.ctx, all[0]), store.ErrConflict)
+	s.is(s.AddVersion(s.ctx, all[0], "ann"), store.ErrConflict)
 	find := func(ref string, want int) {
 		t.Helper()
 		got, err := s.Version(s.ctx, ref)
@@ -166,12 +166,49 @@ func testAudit(t *testing.T, s suite) {
 	}
 }
 
+// testOwners: a name belongs to who imported it first.
+func testOwners(t *testing.T, s suite) {
+	add := func(id, name, account, as string) error {
+		return s.AddVersion(s.ctx, store.Version{ID: id, Name: name, Version: "1", Package: id, Account: account, CreatedAt: start}, as)
+	}
+	_, err := s.Owner(s.ctx, "sum")
+	s.is(err, store.ErrNotFound)
+	s.ok(add("t1", "sum", "ann", "ann"))
+	s.is(add("t2", "sum", "bob", "bob"), store.ErrTaken)
+	s.ok(add("t3", "sum", "root", "")) // may use every name, and takes none over
+	s.ok(add("t4", "sum", "ann", "ann"))
+	s.ok(add("t5", "other", "bob", "bob"))
+	s.is(add("t5", "third", "bob", "bob"), store.ErrConflict)
+	s.ok(s.HideVersion(s.ctx, "t1"))
+	for name, want := range map[string]string{"sum": "ann", "other": "bob"} {
+		got, err := s.Owner(s.ctx, name)
+		s.ok(err)
+		s.same(got, want)
+	}
+	_, err = s.Version(s.ctx, "t2")
+	s.is(err, store.ErrNotFound)
+	// Of many that import a new name at once, one gets it.
+	got := make(chan error)
+	for i := range 8 {
+		go func() { got <- add(fmt.Sprintf("t1%d", i), "new", fmt.Sprint(i), fmt.Sprint(i)) }()
+	}
+	added := 0
+	for range 8 {
+		if err := <-got; err == nil {
+			added++
+		} else {
+			s.is(err, store.ErrTaken)
+		}
+	}
+	s.same(added, 1)
+}
+
 func testBlobs(t *testing.T, s suite) {
 	s.ok(s.Hold(s.ctx, "ann", []string{"a", "b"}, start.Add(time.Hour)))
 	s.ok(s.Hold(s.ctx, "ann", []string{"a"}, start.Add(time.Minute))) // never shortened
 	s.ok(s.Hold(s.ctx, "bob", []string{"b"}, start.Add(2*time.Hour)))
 	s.add(start, func(r *store.Run) { r.Inputs = []store.File{{Path: "in", Digest: "c"}, {Path: "again", Digest: "c"}} })
-	s.ok(s.AddVersion(s.ctx, store.Version{ID: "t1", Name: "x", Package: "d", Account: "bob", CreatedAt: start}))
+	s.ok(s.AddVersion(s.ctx, store.Version{ID: "t1", Name: "x", Package: "d", Account: "bob", CreatedAt: start}, "bob"))
 	held := func(account string, now time.Time, want ...string) {
 		t.Helper()
 		got, err := s.Held(s.ctx, account, []string{"a", "b", "c", "d", "e"}, now)

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"usage", testUsage}, {"cached", testCached}, {"prune", testPrune},
 		{"claim order", testClaimOrder}, {"claim fits", testClaimFits}, {"patience", testPatience}, {"not before", testNotBefore},
 		{"finish", testFinish}, {"cancel", testCancel}, {"leases", testLeases}, {"servers", testServers},
-		{"versions", testVersions}, {"accounts", testAccounts}, {"tokens", testTokens}, {"audit", testAudit}, {"blobs", testBlobs},
+		{"versions", testVersions}, {"owners", testOwners}, {"accounts", testAccounts}, {"tokens", testTokens}, {"audit", testAudit}, {"blobs", testBlobs},
 		{"texts", testTexts}, {"claimers race", testClaimersRace}, {"submitters share", testSubmittersShare}, {"same key at once", testSameKey},
 		{"finish races cancel", testFinishRaces}, {"bad write among others", testBadWrite}, {"close", testClose},
 	} {
@@ -212,7 +212,7 @@ func testSubmitEnded(t *testing.T, s suite) {
 // population is runs that differ in everything that filters look at.
 func population(s suite) map[string]store.Run {
 	for i, name := range []string{"Segment 100%", "segment_cells", "sum"} {
-		s.ok(s.AddVersion(s.ctx, store.Version{ID: fmt.Sprintf("t%d", i), Name: name, Version: "1", CreatedAt: start}))
+		s.ok(s.AddVersion(s.ctx, store.Version{ID: fmt.Sprintf("t%d", i), Name: name, Version: "1", CreatedAt: start}, ""))
 	}
 	m := map[string]store.Run{}
 	for i, r := range []struct {
@@ -358,7 +358,7 @@ func testSearchMany(t *testing.T, s suite) {
 	var want []string
 	for i := range 90 {
 		name := fmt.Sprintf("0000-%02d", i)
-		s.ok(s.AddVersion(s.ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: name, CreatedAt: start}))
+		s.ok(s.AddVersion(s.ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: name, CreatedAt: start}, ""))
 		for n, change := range []func(*store.Run){
 			func(r *store.Run) { r.TaskName = name },
 			func(r *store.Run) { *r = ended(*r); r.TaskName = name },

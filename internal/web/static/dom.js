@@ -46,6 +46,30 @@ export async function call(method, path, body, type) {
   return json;
 }
 
+// send posts what may be large, and tells how far it is. It answers JSON; signal ends it, and the Problem is then cancelled.
+export function send(path, body, { progress, signal, type } = {}) {
+  return new Promise((done, fail) => {
+    const r = new XMLHttpRequest();
+    r.open("POST", path);
+    if (type) r.setRequestHeader("Content-Type", type);
+    r.upload.addEventListener("progress", (e) => progress?.(e.loaded, e.total));
+    r.addEventListener("error", () => fail(new Problem({ detail: "The upload was cut off.", hint: "Check that the server runs and has room, then try again." }, 0)));
+    r.addEventListener("abort", () => fail(Object.assign(new Problem({ detail: "The upload was cancelled." }, 0), { cancelled: true })));
+    r.addEventListener("load", () => {
+      let json = {};
+      try {
+        json = JSON.parse(r.responseText);
+      } catch {
+        json = { detail: r.responseText.slice(0, 500) };
+      }
+      if (r.status >= 200 && r.status < 300) done(json);
+      else fail(new Problem(json, r.status));
+    });
+    signal?.addEventListener("abort", () => r.abort());
+    r.send(body);
+  });
+}
+
 export const callJSON = (method, path, value) => call(method, path, JSON.stringify(value), "application/json");
 
 // sentence makes a message a sentence.

@@ -63,6 +63,12 @@ export function watchDrops(element, drop) {
   });
 }
 
+// keepPage has what is dropped beside the places for it do nothing, where browsers would leave the page for it.
+export function keepPage() {
+  if (!document.querySelector("[data-drop]")) return;
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (e) => e.preventDefault());
+}
+
 // tar makes an archive of entries. Browsers know no modes: everything may be executed, so that scripts can be.
 export function tar(entries) {
   const parts = [];

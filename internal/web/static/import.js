@@ -1,11 +1,12 @@
 // Importing a package: uploaded once, looked at first, kept when the author says so.
-import { announce, byID, callJSON, findingList, make, Problem, sentence, size } from "./dom.js";
+import { announce, byID, callJSON, findingList, make, Problem, send, sentence, size } from "./dom.js";
 import { chosen, folderName, tar, watchDrops } from "./files.js";
 
 export function importForm() {
   const form = byID("import");
   if (!form) return;
   let request = null; // what was looked at, for keeping it
+  let upload = null; // the one under way
 
   const options = () => {
     const o = {};
@@ -34,15 +35,24 @@ export function importForm() {
     const body = whole ? tar(entries) : entries[0].file;
     const name = whole ? `${folder || "package"}.tar` : entries[0].path;
     byID("import-result").hidden = true;
+    upload?.abort(); // the latest counts
+    const mine = (upload = new AbortController());
+    byID("import-cancel").hidden = false;
     try {
-      const uploaded = await upload(body, (part) => say(`Uploading ${name}: ${size(part)} of ${size(body.size)}`));
-      await look({ upload: uploaded.digest, fileName: name });
+      const uploaded = await send("/v1/uploads", body, {
+        type: "application/octet-stream", signal: mine.signal, progress: (part) => say(`Uploading ${name}: ${size(part)} of ${size(body.size)}`),
+      });
+      if (upload === mine) await look({ upload: uploaded.digest, fileName: name });
     } catch (problem) {
-      say("");
-      bad(problem);
+      if (upload !== mine) return;
+      if (problem.cancelled) say("The upload was cancelled; nothing was kept.");
+      else bad(problem);
+    } finally {
+      if (upload === mine) byID("import-cancel").hidden = true;
     }
   };
 
+  byID("import-cancel").addEventListener("click", () => upload?.abort());
   watchDrops(byID("drop"), ({ entries, folder }) => take(entries, folder));
   byID("file").addEventListener("change", (e) => take(chosen(e.target), ""));
   byID("folder").addEventListener("change", (e) => take(chosen(e.target), folderName(e.target)));
@@ -109,26 +119,4 @@ function bad(problem) {
   if (problem.findings?.length) body.push(findingList(problem.findings));
   byID("import-actions").hidden = true;
   result(errors ? `It cannot be imported: ${errors} ${errors === 1 ? "error" : "errors"}` : "It cannot be imported", ...body);
-}
-
-// upload sends a file and tells how far it is.
-function upload(body, progress) {
-  return new Promise((done, fail) => {
-    const r = new XMLHttpRequest();
-    r.open("POST", "/v1/uploads");
-    r.setRequestHeader("Content-Type", "application/octet-stream");
-    r.upload.addEventListener("progress", (e) => progress(e.loaded));
-    r.addEventListener("error", () => fail(new Problem({ detail: "The upload was cut off.", hint: "Check that the server runs and has room, then try again." })));
-    r.addEventListener("load", () => {
-      let json = {};
-      try {
-        json = JSON.parse(r.responseText);
-      } catch {
-        json = { detail: r.responseText.slice(0, 500) };
-      }
-      if (r.status >= 200 && r.status < 300) done(json);
-      else fail(new Problem(json, r.status));
-    });
-    r.send(body);
-  });
 }

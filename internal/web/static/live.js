@@ -5,6 +5,7 @@ import { announce, byID, call, showProblem, make } from "./dom.js";
 async function fresh() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.status === 401) location.reload(); // to sign in again
     if (!answer.ok) return null;
     return new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {
@@ -65,14 +66,22 @@ export function follow() {
   const soon = () => {
     due ||= setTimeout(draw, 150);
   };
-  const events = new EventSource(`/v1/runs/${head.dataset.running}/events`);
-  for (const kind of ["state", "warning", "progress", "usage", "retry"]) events.addEventListener(kind, soon);
-  for (const kind of ["end", "problem"]) {
-    events.addEventListener(kind, () => {
-      events.close();
-      soon();
+  let events;
+  const listen = () => {
+    events = new EventSource(`/v1/runs/${head.dataset.running}/events`);
+    for (const kind of ["open", "state", "warning", "progress", "usage", "retry"]) events.addEventListener(kind, soon);
+    for (const kind of ["end", "problem"]) {
+      events.addEventListener(kind, () => {
+        events.close();
+        soon();
+      });
+    }
+    // Browsers come back by themselves when a connection is lost, and give up when the server or a proxy answers with an error.
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
     });
-  }
+  };
+  listen();
   addEventListener("pagehide", () => events.close());
 }
 
