@@ -48,7 +48,7 @@ func (a *API) getArchive(ctx context.Context, in *archiveInput) (*stream, error)
 		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": run.TaskName + "-" + run.ID + "." + ending}))
 		w.WriteHeader(http.StatusOK)
 		if err := pack(r.Context(), w, files, run.EndedAt); err != nil {
-			a.note(r, err)
+			a.note(w, r, err)
 			panic(http.ErrAbortHandler) // half an archive must not look whole
 		}
 	}), nil

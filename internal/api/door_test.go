@@ -34,6 +34,9 @@ func TestLogin(t *testing.T) {
 	}
 	browser := &http.Client{Jar: jar}
 	link := r.server.URL + "/login?code=" + r.keeper.LoginCode()
+	if res, _ := r.browse(browser, "HEAD", link, ""); res.StatusCode != http.StatusOK {
+		t.Errorf("only looking: %s", res.Status)
+	}
 	res, data := r.browse(browser, "GET", link, "")
 	if res.StatusCode != http.StatusOK || string(data) != "admin admin" || res.Request.URL.Path != "/" || res.Request.URL.RawQuery != "" {
 		t.Fatalf("%s %q at %s", res.Status, data, res.Request.URL)

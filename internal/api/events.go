@@ -89,7 +89,7 @@ func (a *API) follow(ctx context.Context, w http.ResponseWriter, r *http.Request
 				a.endOf(ctx, out, id)
 				return last, false
 			case n.err != nil:
-				a.note(r, n.err)
+				a.note(w, r, n.err)
 				out.send(0, v1.EventError, problemOf(n.err))
 				return last, false
 			}

@@ -90,8 +90,41 @@ func (a *API) serveFile(ctx context.Context, content io.ReadSeekCloser, f store.
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "private, max-age=3600, immutable")
 		h.Set("ETag", `"`+f.Digest+`"`)
-		http.ServeContent(w, r, "", time.Time{}, content)
+		http.ServeContent(&conditional{ResponseWriter: w, refuse: func(err error) { a.fail(w, r, err) }}, r, "", time.Time{}, content)
 	})
+}
+
+// conditional says as a problem why a range or a condition cannot be met; http.ServeContent says it in plain text, or not at all.
+type conditional struct {
+	http.ResponseWriter
+	refuse  func(error)
+	refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (c *conditional) WriteHeader(status int) {
+	var err *task.Error
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		err = task.Errorf(task.CodeUsage, "the file has no such range").WithHint("the header Content-Range of this answer tells how long it is")
+	case http.StatusPreconditionFailed:
+		err = task.Errorf(task.CodeConflict, "the file is not the one that was meant: its ETag is another").WithHint("ask for it again without the condition")
+	default:
+		c.ResponseWriter.WriteHeader(status)
+		return
+	}
+	c.refused = true
+	c.Header().Del("Content-Disposition")
+	c.Header().Set("Cache-Control", "no-store")
+	c.refuse(&refusal{status: status, err: err})
+}
+
+// Write implements io.Writer.
+func (c *conditional) Write(p []byte) (int, error) {
+	if c.refused {
+		return len(p), nil
+	}
+	return c.ResponseWriter.Write(p)
 }
 
 // shownKinds are what browsers may show: they execute nothing.

@@ -104,9 +104,12 @@ func TestRanges(t *testing.T) {
 	if res, _ := r.ask(token, "GET", at, nil, "If-None-Match", etag); res.StatusCode != http.StatusNotModified {
 		t.Errorf("unchanged: %s", res.Status)
 	}
-	if res, _ := r.ask(token, "GET", at, nil, "Range", "bytes=30-"); res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
-		t.Errorf("past the end: %s", res.Status)
+	res, data = r.ask(token, "GET", at, nil, "Range", "bytes=30-")
+	if p := r.problem(res, data, http.StatusRequestedRangeNotSatisfiable, task.CodeUsage); p.Hint == "" || res.Header.Get("Content-Range") != "bytes */10" {
+		t.Errorf("past the end: %+v, Content-Range %q", p, res.Header.Get("Content-Range"))
 	}
+	res, data = r.ask(token, "GET", at, nil, "If-Match", `"another"`)
+	r.problem(res, data, http.StatusPreconditionFailed, task.CodeConflict)
 	if res, data := r.ask(token, "HEAD", at, nil); res.StatusCode != http.StatusOK || res.ContentLength != 10 || len(data) > 0 {
 		t.Errorf("HEAD: %s, %d bytes", res.Status, res.ContentLength)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -167,6 +168,51 @@ func (r *rig) retried(account string, inputs ...string) string {
 		r.t.Fatal(err)
 	}
 	return run.ID
+}
+
+// TestRevokedStream: what lasts ends when the token counts no more, and asking again tells why.
+func TestRevokedStream(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{api: func(c *api.Config) { c.Heartbeat = 10 * time.Millisecond }})
+	r.task()
+	ada := r.client("ada", access.Caller)
+	run := r.submit(ada, "say", "one", "wait", "gate")
+	begun := make(chan struct{})
+	ended := make(chan error, 3)
+	go func() {
+		for _, err := range ada.Log(t.Context(), run.ID, client.LogQuery{Follow: true}) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			close(begun) // there is one piece before the gate
+		}
+		ended <- nil
+	}()
+	go func() {
+		for _, err := range ada.Events(t.Context(), run.ID, 0) {
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	go func() {
+		_, err := ada.Wait(t.Context(), run.ID)
+		ended <- err
+	}()
+	<-begun
+	self, err := ada.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.admin.RevokeToken(t.Context(), self.Token); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		wantErr(t, <-ended, task.CodeAccess, "revoked")
+	}
 }
 
 // TestStuckReader: a client that never reads is dropped, and keeps no more than the connection's buffers.
@@ -336,12 +382,17 @@ func (b *breaker) cut() {
 	}
 }
 
-// TestRelay: a live log and events of a run that another server holds come from there.
+// TestRelay: a live log, the events and the page of a run that another server holds come from there.
 func TestRelay(t *testing.T) {
 	t.Parallel()
-	one := newRig(t, options{})
+	page := func(of string) func(*api.Config) {
+		return func(c *api.Config) {
+			c.Web = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the page of "+of) })
+		}
+	}
+	one := newRig(t, options{api: page("one")})
 	one.task()
-	two := newRig(t, options{share: one, service: func(c *durable.Config) { c.Name = "two"; c.Slots = 1 }})
+	two := newRig(t, options{share: one, service: func(c *durable.Config) { c.Name = "two"; c.Slots = 1 }, api: page("two")})
 	ada := one.client("ada", access.Caller)
 	run := one.submit(ada, "say", "live", "wait", "gate")
 	here, err := client.New(client.Options{URL: two.server.URL, Token: one.secret("ada", access.Caller)})
@@ -362,6 +413,14 @@ func TestRelay(t *testing.T) {
 		}
 		if e.State == task.Running {
 			break
+		}
+	}
+	if _, page := two.ask(two.secret("ada", access.Caller), "GET", "/runs/"+run.ID, nil); string(page) != "the page of one" {
+		t.Errorf("its page is %q", page)
+	}
+	for who, want := range map[string]string{two.secret("bob", access.Caller): "the page of two", "": "the page of two"} {
+		if _, page := two.ask(who, "GET", "/runs/"+run.ID, nil); string(page) != want {
+			t.Errorf("a stranger got %q", page)
 		}
 	}
 	one.gates.release("gate")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,6 +45,12 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 	err := a.admit(c, route)
 	if err == nil {
 		under := context.WithValue(access.With(r.Context(), c.who), callKey{}, c)
+		if c.who != nil {
+			var done func()
+			secret, _ := secretOf(r)
+			under, done = a.whileAdmitted(under, secret)
+			defer done()
+		}
 		c.r = r.WithContext(under)
 		next(huma.WithContext(ctx, under))
 	} else {
@@ -61,6 +68,10 @@ func (a *API) admit(c *call, route route) (err error) {
 		if err := a.origins.Check(c.r); err != nil {
 			return access.Denied("a page of another site asked for this: %w", err).WithHint("programs send their token in the header Authorization: Bearer …")
 		}
+	}
+	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return &refusal{status: http.StatusUnsupportedMediaType, err: task.Errorf(task.CodeUsage, "the header Content-Encoding is %q, and bodies are taken as they are", enc).
+			WithHint("send the body without it, unpacked")}
 	}
 	if route.rule.public {
 		return nil
@@ -97,14 +108,51 @@ func bearer(r *http.Request) string {
 
 // authenticate answers who sent a request.
 func (a *API) authenticate(r *http.Request) (*access.Principal, error) {
-	secret, session := bearer(r), false
-	if c, err := r.Cookie(cookieName); secret == "" && err == nil {
-		secret, session = c.Value, true
-	}
+	secret, session := secretOf(r)
 	if secret == "" {
 		return nil, &task.Error{Code: task.CodeAccess, Message: "this needs a token", Hint: "send the header Authorization: Bearer lsk_…", Cause: access.ErrUnknown}
 	}
 	return a.check(r, secret, session)
+}
+
+// secretOf is what a request shows: a token in the header, or else in the cookie of a session.
+func secretOf(r *http.Request) (secret string, session bool) {
+	if token := bearer(r); token != "" {
+		return token, false
+	}
+	if c, err := r.Cookie(cookieName); err == nil {
+		return c.Value, true
+	}
+	return "", false
+}
+
+// whileAdmitted ends a request's context when what it showed counts no more: a token can expire or be revoked while an answer lasts. A
+// database that is away lets nobody down. The returned function must be called when the request is over.
+func (a *API) whileAdmitted(ctx context.Context, secret string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var mu sync.Mutex // held while it is looked, so that nothing is asked of the store once the request is over
+	var next *time.Timer
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		if _, err := a.keeper.Check(ctx, secret); errors.Is(err, access.ErrUnknown) {
+			cancel()
+			return
+		}
+		next.Reset(a.cfg.Heartbeat)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	next = time.AfterFunc(a.cfg.Heartbeat, look)
+	return ctx, func() {
+		cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		next.Stop()
+	}
 }
 
 // check answers whose secret it is, and slows those down who guess.

@@ -138,8 +138,9 @@ func add[I, O any](a *API, rt route, h func(context.Context, *I) (*O, error)) {
 		}
 		c := callOf(ctx)
 		c.err = err
-		a.note(c.r, err)
+		a.note(c.w, c.r, err)
 		p := problemOf(err)
+		p.Request = c.w.Header().Get(requestHeader)
 		setRetry(c.w.Header(), p, err)
 		return nil, p
 	})
@@ -182,6 +183,11 @@ func (a *API) schema(t reflect.Type) *huma.Schema {
 // binary is the schema of bytes, text that of characters.
 func binary() *huma.Schema { return &huma.Schema{Type: "string", Format: "binary"} }
 func text() *huma.Schema   { return &huma.Schema{Type: "string"} }
+
+// file is the content of an answer that is a file of any kind.
+func file() map[string]*huma.Schema {
+	return map[string]*huma.Schema{"application/octet-stream": binary(), "*/*": binary()}
+}
 
 // answer is a JSON answer, with the status where it is not the usual one.
 type answer[T any] struct {

@@ -82,7 +82,7 @@ func (a *API) sendLog(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	err = out.copy(engine.NewLogReader(log), in.Stream)
 	if err != nil && ctx.Err() == nil {
-		a.note(r, err)
+		a.note(w, r, err)
 	}
 	return out.next(), err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"longshore/internal/access"
 	v1 "longshore/internal/api/v1"
@@ -76,7 +77,7 @@ func problemOf(err error) *v1.Problem {
 	}
 	e, ok := errors.AsType[*task.Error](err)
 	if !ok {
-		e = (&task.Error{Code: task.ReasonEngine, Message: "the server failed to answer this request"}).WithHint("the operator finds the reason in the server's log")
+		e = (&task.Error{Code: task.ReasonEngine, Message: "the server failed to answer this request"}).WithHint("the operator finds the reason in the server's log, by the request's ID")
 		return problem(http.StatusInternalServerError, e)
 	}
 	status, known := statuses[e.Code]
@@ -111,8 +112,9 @@ func problem(status int, e *task.Error) *v1.Problem {
 
 // fail answers with an error, unless an answer was begun: that is cut off then, so that nobody takes it for whole.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	a.note(r, err)
+	a.note(w, r, err)
 	p := problemOf(err)
+	p.Request = w.Header().Get(requestHeader)
 	if out := writerOf(w); out != nil && out.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -141,11 +143,11 @@ func setRetry(h http.Header, p *v1.Problem, err error) {
 }
 
 // note tells the operator of what is not the client's fault.
-func (a *API) note(r *http.Request, err error) {
+func (a *API) note(w http.ResponseWriter, r *http.Request, err error) {
 	if problemOf(err).Status < 500 || errors.Is(err, durable.ErrDraining) || errors.Is(err, context.Canceled) || r.Context().Err() != nil {
 		return
 	}
-	a.cfg.Log.Error("answering a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	a.cfg.Log.Error("answering a request failed", "request", w.Header().Get(requestHeader), "method", r.Method, "path", r.URL.Path, "error", err)
 }
 
 // translate turns the framework's errors, which are about the form of requests, into problems.
@@ -160,6 +162,8 @@ func (t translator) translate(ctx huma.Context, _ string, v any) (any, error) {
 		e.Code, e.Message, e.Hint = task.CodeLimit, "the request is larger than "+task.Bytes(maxJSON).String(), "send files as files, not within JSON"
 	case http.StatusRequestTimeout:
 		e.Message = "the request's body did not arrive in time"
+	case http.StatusUnsupportedMediaType:
+		return asked(ctx, problemOf(noMediaType(ctx.Header("Content-Type"), "application/json"))), nil
 	}
 	var schema *huma.Schema
 	op := ctx.Operation()
@@ -170,7 +174,14 @@ func (t translator) translate(ctx huma.Context, _ string, v any) (any, error) {
 	for _, d := range m.Errors {
 		f.add(d)
 	}
-	return problem(m.Status, f.wrong(e)), nil
+	return asked(ctx, problem(m.Status, f.wrong(e))), nil
+}
+
+// asked says in a problem which request it is about.
+func asked(ctx huma.Context, p *v1.Problem) *v1.Problem {
+	_, w := humago.Unwrap(ctx)
+	p.Request = w.Header().Get(requestHeader)
+	return p
 }
 
 type translator struct{ registry huma.Registry }
@@ -219,9 +230,9 @@ func (f *former) add(d *huma.ErrorDetail) {
 
 // properties lists what could stand at a place of the body, beside its last element.
 func (f *former) properties(location string) []string {
-	words := strings.FieldsFunc(location, func(r rune) bool { return r == '.' })
+	words := strings.Split(location, ".")
 	s := f.resolve(f.schema)
-	for _, w := range words[min(1, len(words)) : max(1, len(words))-1] {
+	for _, w := range words[1:max(1, len(words)-1)] { // between "body" and the name, which may be empty
 		name, _, list := strings.Cut(w, "[")
 		if s == nil {
 			return nil

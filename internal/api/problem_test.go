@@ -31,6 +31,14 @@ func TestProblems(t *testing.T) {
 		{"unknown field in a map", "POST", "/v1/runs", `{"task":"t","files":{"a":{"digset":"x"}}}`, "", 422, task.CodeUsage, "digset", "did you mean digest?"},
 		{"unknown field in a list", "POST", "/v1/runs", `{"task":"t","files":{"a":{"entries":[{"paht":"x"}]}}}`, "", 422, task.CodeUsage, "paht", "did you mean path?"},
 		{"unknown field of a plain body", "POST", "/v1/tokens", `{"account":"a","scopes":["caller"],"expires":"1h"}`, "application/json", 422, task.CodeUsage, "expires", ""},
+		{"a field without a name", "POST", "/v1/runs", `{"task":"t","":1}`, "", 422, task.CodeUsage, "unexpected property", "there are"},
+		{"a field without a name in a plain body", "PUT", "/v1/accounts/a", `{"":null}`, "application/json", 422, task.CodeUsage, "unexpected property", "disabled"},
+		{"no version", "GET", "/v1", "", "", 404, task.CodeMissing, "/v1", "openapi.json"},
+		{"a slash too many", "GET", "/v1/runs/", "", "", 404, task.CodeMissing, "/v1/runs/", "did you mean /v1/runs?"},
+		{"a retry for no reason", "POST", "/v1/runs", `{"task":"t","retry":{"max":1,"on":["often"]}}`, "", 422, task.CodeUsage, "retry.on", ""},
+		{"a run for no reason", "GET", "/v1/runs?reason=often", "", "", 422, task.CodeUsage, "reason", ""},
+		{"a form's type", "POST", "/v1/runs", "a=b", "application/x-www-form-urlencoded", 415, task.CodeUsage, "x-www-form-urlencoded", "application/json or"},
+		{"a form's type, plain", "POST", "/v1/tokens", "a=b", "application/x-www-form-urlencoded", 415, task.CodeUsage, "x-www-form-urlencoded", "application/json"},
 		{"wrong type", "POST", "/v1/runs", `{"task":5}`, "", 422, task.CodeUsage, "task", ""},
 		{"missing field", "POST", "/v1/runs", `{}`, "", 422, task.CodeUsage, "task", ""},
 		{"out of range", "POST", "/v1/runs", `{"task":"t","priority":1001}`, "", 422, task.CodeUsage, "priority", ""},
@@ -57,7 +65,7 @@ func TestProblems(t *testing.T) {
 		{"can never fit", "POST", "/v1/runs", `{"task":"t","limits":{"cpu":"1000"}}`, "", 403, task.ReasonPolicy, "never", ""},
 		{"network", "POST", "/v1/runs", `{"task":"t","network":true}`, "", 403, task.ReasonPolicy, "no network", "network: allowed"},
 		{"no quantity", "POST", "/v1/runs", `{"task":"t","limits":{"memory":"much"}}`, "", 400, task.CodeUsage, "limits.memory", ""},
-		{"no duration", "POST", "/v1/runs", `{"task":"t","timeouts":{"run":"soon"}}`, "", 400, task.CodeUsage, "run", "90s"},
+		{"no duration", "POST", "/v1/runs", `{"task":"t","timeouts":{"run":"soon"}}`, "", 400, task.CodeUsage, "timeouts.run", "90s"},
 		{"no upload", "POST", "/v1/runs", `{"task":"t","files":{"f":{"digest":"sha256:00"}}}`, "", 404, task.CodeMissing, "upload", ""},
 		{"no digest", "GET", "/v1/uploads/sha256:xyz", "", "", 422, task.CodeUsage, "digest", ""},
 		{"path without end", "POST", "/v1/runs", `{"task":"t","files":{"f":{"entries":[{"path":"` + strings.Repeat("a/", 1<<21) + `a","digest":"x"}]}}}`, "", 400, task.CodeUsage, "a path in it", ""},
@@ -80,6 +88,45 @@ func TestProblems(t *testing.T) {
 	res, data := r.ask(token, "POST", "/v1/tasks?filename=bad&dryRun=true", strings.NewReader("x"), "Content-Type", "application/octet-stream")
 	if p := r.problem(res, data, 422, task.CodePackage); len(p.Findings) != 2 || p.Findings[0].Rule != "P1" || p.Findings[0].Line != 1 || p.Findings[0].Mend == "" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestRequestID: answers and the log call a request by the ID that the caller gave it, where it is plain, and else by a new one.
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{})
+	const header = "X-Request-Id"
+	for given, kept := range map[string]bool{"build-7.retry_2": true, "": false, "a b": false, "<script>": false, strings.Repeat("x", 65): false} {
+		res, data := r.ask(r.secret("root", access.Admin), "GET", "/v1/runs/none", nil, header, given)
+		p := r.problem(res, data, http.StatusNotFound, task.CodeMissing)
+		if id := res.Header.Get(header); id == "" || (id == given) != kept || p.Request != id {
+			t.Errorf("%q: header %q, problem %q", given, id, p.Request)
+		}
+	}
+	r.away.Store(true)
+	res, data := r.ask(r.secret("root", access.Admin), "GET", "/v1/runs", nil, header, "seven")
+	p := r.problem(res, data, http.StatusServiceUnavailable, task.ReasonEngine)
+	if err := p.Err(); !strings.Contains(err.Error(), "(request seven)") {
+		t.Errorf("what people see: %v", err)
+	}
+	res, data = r.ask("", "PATCH", "/v1/runs", nil, header, "eight")
+	if p := r.problem(res, data, http.StatusMethodNotAllowed, task.CodeUsage); p.Request != "eight" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestEncodedBodies: a body that is packed is refused, and not kept as if it were the content.
+func TestEncodedBodies(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{})
+	for _, path := range []string{"/v1/uploads", "/v1/runs", "/v1/tokens", "/v1/tasks"} {
+		res, data := r.ask(r.secret("root", access.Admin), "POST", path, strings.NewReader("packed"), "Content-Encoding", "gzip", "Content-Type", "application/octet-stream")
+		if p := r.problem(res, data, http.StatusUnsupportedMediaType, task.CodeUsage); !strings.Contains(p.Detail, "Content-Encoding") || p.Hint == "" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+	if res, _ := r.ask(r.secret("root", access.Admin), "POST", "/v1/uploads", strings.NewReader("plain"), "Content-Encoding", "identity"); res.StatusCode != http.StatusCreated {
+		t.Errorf("identity: %s", res.Status)
 	}
 }
 

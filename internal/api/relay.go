@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"longshore/internal/access"
 	"longshore/internal/store"
 )
 
@@ -50,6 +51,26 @@ func (a *API) relayed(w http.ResponseWriter, r *http.Request, run store.Run) boo
 	defer res.Body.Close()
 	pass(w, r, res)
 	return true
+}
+
+// page answers a page. That of a run which another server holds comes from there: only it knows the run's stages, and what it uses.
+func (a *API) page(w http.ResponseWriter, r *http.Request) {
+	id, ofRun := strings.CutPrefix(r.URL.Path, "/runs/")
+	if p := access.From(r.Context()); ofRun && p != nil && r.Method == http.MethodGet && !strings.Contains(id, "/") {
+		run, err := a.svc.Run(r.Context(), id)
+		if err == nil && p.Sees(run.Account) && a.relayed(w, r, run) {
+			return
+		}
+	}
+	a.cfg.Web.ServeHTTP(w, r)
+}
+
+// passed are the headers of another server's answer that are passed on.
+func passed() []string {
+	return []string{
+		"Content-Type", "X-Accel-Buffering", "Retry-After", "Cache-Control", "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy",
+		"Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
+	}
 }
 
 // goOn has the server that has claimed a run go on with a stream that was begun here.
@@ -123,7 +144,7 @@ func (a *API) ask(r *http.Request, base *url.URL) (*http.Response, error) {
 
 // pass copies an answer, each piece at once.
 func pass(w http.ResponseWriter, r *http.Request, res *http.Response) {
-	for _, name := range []string{"Content-Type", "X-Accel-Buffering", "Retry-After"} {
+	for _, name := range passed() {
 		if v := res.Header.Get(name); v != "" {
 			w.Header().Set(name, v)
 		}

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.cfg.Observe(pattern, out.code(), time.Since(start))
 		}
 	}()
+	out.Header().Set(requestHeader, requestID(r))
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Referrer-Policy", "no-referrer")
 	if err := a.checkHost(r); err != nil {
@@ -55,7 +58,7 @@ func (a *API) recovered(w *writer, r *http.Request, what any) {
 	if err, ok := what.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(what)
 	}
-	a.cfg.Log.Error("answering a request failed", "method", r.Method, "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
+	a.cfg.Log.Error("answering a request failed", "request", w.Header().Get(requestHeader), "method", r.Method, "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -70,11 +73,36 @@ func (a *API) elsewhere(w *writer, r *http.Request) {
 	case allow != "":
 		w.Header().Set("Allow", allow)
 		a.fail(w, r, &refusal{status: http.StatusMethodNotAllowed, err: task.Errorf(task.CodeUsage, "%s cannot be asked for %s", r.URL.Path, r.Method).WithHint("it takes: %s", allow)})
-	case a.cfg.Web != nil && !strings.HasPrefix(r.URL.Path, "/v1/"):
-		a.cfg.Web.ServeHTTP(w, a.guest(r))
+	case a.cfg.Web != nil && !strings.HasPrefix(r.URL.Path+"/", "/v1/"):
+		a.page(w, a.guest(r))
 	default:
-		a.fail(w, r, task.Errorf(task.CodeMissing, "there is nothing at %s", r.URL.Path).WithHint("/v1/openapi.json lists what there is"))
+		a.fail(w, r, task.Errorf(task.CodeMissing, "there is nothing at %s", r.URL.Path).WithHint("%s", a.nearby(r)))
 	}
+}
+
+// nearby says where to look instead of at a path that does not exist.
+func (a *API) nearby(r *http.Request) string {
+	if path := strings.TrimRight(r.URL.Path, "/"); path != r.URL.Path {
+		q := r.Clone(r.Context())
+		q.URL.Path, q.URL.RawPath = path, ""
+		if _, pattern := a.mux.Handler(q); pattern != "" {
+			return "did you mean " + path + "?"
+		}
+	}
+	return "/v1/openapi.json lists what there is"
+}
+
+// requestHeader tells a request apart from others, in answers and in the server's log.
+const requestHeader = "X-Request-Id"
+
+var plainID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID is the caller's, where it is plain, or a new one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get(requestHeader); plainID.MatchString(id) {
+		return id
+	}
+	return strings.ToLower(rand.Text()[:16])
 }
 
 // guest puts who is signed in, if anybody, into the request.

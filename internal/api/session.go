@@ -15,7 +15,7 @@ type loginLinkInput struct {
 
 // loginLink lets in who has the one-time link. Without a code it is the web page's, which asks for a token.
 func (a *API) loginLink(ctx context.Context, in *loginLinkInput) (*stream, error) {
-	if in.Code == "" {
+	if in.Code == "" || callOf(ctx).r.Method == http.MethodHead { // who only looks whether there is something uses up nothing
 		return streamed(ctx, func(w http.ResponseWriter, r *http.Request) {
 			if a.cfg.Web == nil {
 				a.fail(w, r, task.Errorf(task.CodeMissing, "this server has no web page"))
@@ -32,7 +32,7 @@ func (a *API) loginLink(ctx context.Context, in *loginLinkInput) (*stream, error
 	return a.signedIn(ctx, secret)
 }
 
-// login lets in who shows a token, in a form or as JSON {"token": "lsk_…"}.
+// login lets in who shows a token, in a form.
 func (a *API) login(ctx context.Context, _ *empty) (*stream, error) {
 	c := callOf(ctx)
 	token, err := loginToken(c.r)
@@ -44,7 +44,7 @@ func (a *API) login(ctx context.Context, _ *empty) (*stream, error) {
 
 func loginToken(r *http.Request) (string, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/x-www-form-urlencoded" {
-		return "", noMediaType("application/x-www-form-urlencoded")
+		return "", noMediaType(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 	}
 	r.Body = http.MaxBytesReader(nil, r.Body, maxText)
 	if err := r.ParseForm(); err != nil {

@@ -28,7 +28,7 @@ func (a *API) submitRun(ctx context.Context, in *SubmitInput) (*answer[v1.Run], 
 	c := callOf(ctx)
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil && c.r.Header.Get("Content-Type") != "" {
-		return nil, noMediaType("application/json or multipart/form-data")
+		return nil, noMediaType(c.r.Header.Get("Content-Type"), "application/json or multipart/form-data")
 	}
 	var req v1.RunRequest
 	switch kind {
@@ -37,7 +37,7 @@ func (a *API) submitRun(ctx context.Context, in *SubmitInput) (*answer[v1.Run], 
 	case "multipart/form-data":
 		err = a.runForm(ctx, &req)
 	default:
-		return nil, noMediaType("application/json or multipart/form-data")
+		return nil, noMediaType(c.r.Header.Get("Content-Type"), "application/json or multipart/form-data")
 	}
 	if err != nil {
 		return nil, err
@@ -127,15 +127,16 @@ func (a *API) runForm(ctx context.Context, req *v1.RunRequest) error {
 				return err
 			}
 			parts.left -= up.Size
-			if err := addFile(files, p.FormName(), up); err != nil {
+			if err := addFile(files, p.FormName(), p.FileName(), up); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// addFile puts a file that came under a name: "name", or "name/path/in/folder".
-func addFile(files map[string]v1.FileRef, part string, up v1.Upload) error {
+// addFile puts a file that came under a name: "name", or "name/path/in/folder". Clients send any text for its own name, which
+// is taken if it can be one.
+func addFile(files map[string]v1.FileRef, part, own string, up v1.Upload) error {
 	name, inside, folder := strings.Cut(part, "/")
 	f, there := files[name]
 	if there && (!folder || f.Entries == nil) {
@@ -145,6 +146,9 @@ func addFile(files map[string]v1.FileRef, part string, up v1.Upload) error {
 		f.Entries = append(f.Entries, v1.File{Path: inside, Digest: up.Digest, Size: up.Size})
 	} else {
 		f.Digest = up.Digest
+		if durable.FileName(own) {
+			f.Name = own
+		}
 	}
 	files[name] = f
 	return nil
@@ -236,7 +240,7 @@ func submissionOf(req v1.RunRequest) (durable.Submission, error) {
 		if err := checkEntries(name, f.Entries); err != nil {
 			return sub, err
 		}
-		ref := durable.FileRef{Digest: f.Digest}
+		ref := durable.FileRef{Digest: f.Digest, Name: f.Name}
 		for _, e := range f.Entries {
 			ref.Entries = append(ref.Entries, store.File{Path: e.Path, Digest: e.Digest, Size: e.Size, Mode: e.Mode, Target: e.Target})
 		}
@@ -251,8 +255,13 @@ func submissionOf(req v1.RunRequest) (durable.Submission, error) {
 	}
 	t := &sub.Timeouts
 	return sub, durations(
-		map[string]string{"prepare": req.Timeouts.Prepare, "ready": req.Timeouts.Ready, "connect": req.Timeouts.Connect, "run": req.Timeouts.Run, "stop": req.Timeouts.Stop},
-		map[string]*time.Duration{"prepare": &t.Prepare, "ready": &t.Ready, "connect": &t.Connect, "run": &t.Run, "stop": &t.Stop},
+		map[string]string{
+			"timeouts.prepare": req.Timeouts.Prepare, "timeouts.ready": req.Timeouts.Ready, "timeouts.connect": req.Timeouts.Connect, "timeouts.run": req.Timeouts.Run,
+			"timeouts.stop": req.Timeouts.Stop,
+		},
+		map[string]*time.Duration{
+			"timeouts.prepare": &t.Prepare, "timeouts.ready": &t.Ready, "timeouts.connect": &t.Connect, "timeouts.run": &t.Run, "timeouts.stop": &t.Stop,
+		},
 	)
 }
 
@@ -328,7 +337,7 @@ func requestOf(run store.Run) (v1.RunRequest, error) {
 		if req.Files == nil {
 			req.Files = map[string]v1.FileRef{}
 		}
-		ref := v1.FileRef{Digest: f.Digest}
+		ref := v1.FileRef{Digest: f.Digest, Name: f.Name}
 		if f.Entries != nil {
 			ref.Entries = filesOf(f.Entries)
 		}

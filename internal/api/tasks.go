@@ -97,7 +97,7 @@ func (a *API) importTask(ctx context.Context, in *importInput) (*answer[v1.Task]
 	c := callOf(ctx)
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil {
-		return nil, noMediaType("application/json, multipart/form-data, or that of the file, such as application/octet-stream")
+		return nil, noMediaType(c.r.Header.Get("Content-Type"), "application/json, multipart/form-data, or that of the file, such as application/octet-stream")
 	}
 	req := v1.ImportRequest{FileName: in.FileName, ImportOptions: in.ImportOptions}
 	switch kind {
@@ -189,8 +189,13 @@ func (a *API) importForm(ctx context.Context, req *v1.ImportRequest) error {
 	}
 }
 
-func noMediaType(want string) error {
-	return &refusal{status: http.StatusUnsupportedMediaType, err: task.Errorf(task.CodeUsage, "the header Content-Type says nothing that can be read").WithHint("it is one of: %s", want)}
+// noMediaType refuses a body that is called what cannot be read.
+func noMediaType(got, want string) error {
+	e := task.Errorf(task.CodeUsage, "the header Content-Type is %q, which cannot be read here", got)
+	if got == "" {
+		e = task.Errorf(task.CodeUsage, "the header Content-Type is missing")
+	}
+	return &refusal{status: http.StatusUnsupportedMediaType, err: e.WithHint("it takes: %s", want)}
 }
 
 func summaryOf(v store.Version) v1.TaskSummary {

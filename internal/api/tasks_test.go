@@ -80,3 +80,39 @@ func TestImport(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNames: an author cannot put a version under another's name, only hand in again what is there. An administrator can, and takes
+// the name over from nobody.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{})
+	amy, bob, root := r.secret("amy", access.Author), r.secret("bob", access.Author, access.Operator), r.secret("root", access.Admin)
+	give := func(token, content, query string) (int, v1.Task, []byte) {
+		t.Helper()
+		res, data := r.ask(token, "POST", "/v1/tasks?filename=sum"+query, strings.NewReader(content), "Content-Type", "application/octet-stream")
+		if res.StatusCode == 403 {
+			r.problem(res, data, 403, task.CodeAccess)
+			return 403, v1.Task{}, data
+		}
+		var got v1.Task
+		mustJSON(t, data, &got)
+		return res.StatusCode, got, data
+	}
+	_, first, _ := give(amy, "package", "")
+	for _, query := range []string{"", "&version=2", "&dryRun=true"} {
+		if status, _, data := give(bob, "package of bob", query); status != 403 || !strings.Contains(string(data), "amy") {
+			t.Errorf("%s: %d %s", query, status, data)
+		}
+	}
+	if status, got, data := give(bob, "package", ""); status >= 300 || got.ID != first.ID {
+		t.Errorf("the same again: %d %s", status, data)
+	}
+	if status, got, data := give(bob, "package of bob", "&name=bobs"); status != 201 || got.Name != "bobs" {
+		t.Errorf("another name: %d %s", status, data)
+	}
+	for who, token := range map[string]string{"an administrator": root, "its owner": amy} {
+		if status, _, data := give(token, "package of "+who, "&version=3"); status != 201 {
+			t.Errorf("%s: %d %s", who, status, data)
+		}
+	}
+}

@@ -110,7 +110,7 @@ type part struct{ *multipart.Part }
 func (a *API) form(r *http.Request) (*form, error) {
 	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || params["boundary"] == "" {
-		return nil, noMediaType("multipart/form-data with a boundary")
+		return nil, noMediaType(r.Header.Get("Content-Type"), "multipart/form-data with a boundary")
 	}
 	return &form{body: r.Body, r: multipart.NewReader(r.Body, params["boundary"]), left: a.cfg.MaxUpload}, nil
 }

@@ -16,7 +16,7 @@ import (
 
 // UnmarshalText reads a time, a day, or how long ago.
 func (m *moment) UnmarshalText(text []byte) error {
-	s := string(text)
+	s := strings.Replace(string(text), " ", "+", 1) // a zone's + that somebody left as it is in a query
 	for _, form := range []string{time.RFC3339Nano, time.DateOnly} {
 		if t, err := time.Parse(form, s); err == nil {
 			m.Time = t
@@ -32,7 +32,12 @@ func (m *moment) UnmarshalText(text []byte) error {
 }
 
 // Schema is its form in the document.
-func (m moment) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+func (m moment) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Pattern: `^(` + timePattern + `|` + durationPattern + `)?$`,
+		PatternDescription: "a time such as 2026-05-01T12:00:00Z, a day, or how long ago, such as 24h",
+	}
+}
 
 // wait is how long an answer may take.
 type wait struct{ time.Duration }
@@ -49,7 +54,15 @@ func (w *wait) UnmarshalText(text []byte) (err error) {
 }
 
 // Schema is its form in the document.
-func (w wait) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+func (w wait) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Pattern: `^(` + durationPattern + `)?$`, PatternDescription: "a duration such as 30s or 5m"}
+}
+
+// How times and durations are written, for the document.
+const (
+	timePattern     = `\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[-+ ]\d{2}:\d{2}))?`
+	durationPattern = `0|\d+d|(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+`
+)
 
 var (
 	_ huma.SchemaProvider = moment{}

@@ -5,6 +5,7 @@ package app
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	registry "longshore/internal/app/contracts"
 	"longshore/internal/contract"
@@ -19,6 +21,7 @@ import (
 	"longshore/internal/engine"
 	"longshore/internal/engine/sandbox"
 	"longshore/internal/image"
+	"longshore/internal/outbound"
 	"longshore/internal/task"
 )
 
@@ -53,6 +56,8 @@ type Config struct {
 	Insecure bool
 	// Anonymous pulls without the user's registry logins: for packages of strangers.
 	Anonymous bool
+	// Outbound bounds where images and git sources come from; nil bounds nothing.
+	Outbound *outbound.Policy
 }
 
 // App is a configured Longshore. It is safe for concurrent use.
@@ -80,6 +85,9 @@ func New(cfg Config) (*App, error) {
 	images := image.Config{Dir: filepath.Join(cfg.Home, "images")}
 	if cfg.Anonymous {
 		images.Keychain = authn.NewMultiKeychain() // which has nothing
+	}
+	if base, ok := remote.DefaultTransport.(*http.Transport); ok && cfg.Outbound != nil {
+		images.Transport = cfg.Outbound.Transport(base)
 	}
 	a.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(images) })
 	for _, e := range engines {

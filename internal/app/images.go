@@ -16,6 +16,7 @@ import (
 	"longshore/internal/contract"
 	"longshore/internal/dispatch"
 	"longshore/internal/image"
+	"longshore/internal/outbound"
 	"longshore/internal/task"
 )
 
@@ -200,6 +201,9 @@ func imageErrorOrNil(err error) error {
 
 // noImage translates the image store's errors. Where logins are not used, it tells what can be done about an image that needs one.
 func (a *App) noImage(err error) error {
+	if refused := outbound.Explain(err); refused != err {
+		return refused
+	}
 	out := imageError(err)
 	if e, ok := errors.AsType[*task.Error](out); ok && a.cfg.Anonymous && image.KindOf(err) == image.KindUnauthorised {
 		return e.WithHint("a server does not use the operator's registry logins for what others import; the operator can bring the image here: longshore image pull")

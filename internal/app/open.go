@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 	case strings.HasPrefix(given, "image:"):
 		err = a.openImage(p, strings.TrimPrefix(given, "image:"))
 	case strings.HasPrefix(given, "git+"):
-		err = openGit(ctx, p, given)
+		err = openGit(ctx, p, given, gitsource.Options{})
 	default:
 		err = openPath(p, given)
 	}
@@ -140,7 +141,7 @@ func (p *Package) follow(ctx context.Context) (contract.Remote, []task.Finding) 
 		return contract.Remote{}, nil
 	}
 	fetched := &Package{}
-	if err := openGit(ctx, fetched, remote.Git); err != nil {
+	if err := openGit(ctx, fetched, remote.Git, gitsource.Options{}); err != nil {
 		fetched.Close()
 		return contract.Remote{}, []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.File, What: "the repository that it names could not be fetched: " + err.Error()}}
 	}
@@ -201,13 +202,14 @@ func (a *App) openImage(p *Package, name string) error {
 	return nil
 }
 
-// openGit clones a repository. schemes are those that may be used; none means all.
-func openGit(ctx context.Context, p *Package, given string, schemes ...string) error {
+// openGit clones a repository; from bounds where it may lie.
+func openGit(ctx context.Context, p *Package, given string, from gitsource.Options) error {
 	ref, err := gitsource.Parse(given)
 	if err != nil {
 		return err
 	}
-	checkout, cleanup, err := gitsource.Clone(ctx, gitsource.Options{Ref: ref, Schemes: schemes})
+	from.Ref = ref
+	checkout, cleanup, err := gitsource.Clone(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -249,6 +251,9 @@ func openPath(p *Package, given string) error {
 	if isArchive(given) {
 		return openArchive(p, given)
 	}
+	if kind := packedAs(given); kind != "" {
+		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is %s, no package", p.shown(given), kind)}).WithHint(unpackHint)
+	}
 	p.Source.File = filepath.Base(given)
 	return openDir(p, filepath.Dir(given))
 }
@@ -283,6 +288,42 @@ func isArchive(name string) bool {
 	return s == "PK\x03\x04" || s == "PK\x05\x06" || strings.HasSuffix(strings.ToLower(name), ".zip")
 }
 
+// shown is a path for messages: callers of a server gave a file, and not the place where the server keeps it.
+func (p *Package) shown(path string) string {
+	if p.opts.Stranger {
+		return filepath.Base(path)
+	}
+	return path
+}
+
+const unpackHint = "unpack it, and name the folder or make a zip of the files; if it is the archive of an image, `longshore image load` prints the NAME to give as image:NAME"
+
+// packedAs names the kind of a file that is often taken for a zip archive, by its first bytes; "" for anything else.
+func packedAs(name string) string {
+	f, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var head [262]byte
+	n, _ := io.ReadFull(f, head[:]) // a short file has few signatures
+	for _, k := range []struct {
+		at              int
+		signature, kind string
+	}{
+		{0, "7z\xbc\xaf'\x1c", "a 7z archive"}, {0, "Rar!", "a RAR archive"}, {0, "\x1f\x8b", "a gzip file"}, {0, "BZh", "a bzip2 file"},
+		{0, "\xfd7zXZ", "an xz file"}, {0, "(\xb5/\xfd", "a zstd file"}, {257, "ustar", "a tar archive"},
+	} {
+		if strings.HasPrefix(string(head[min(k.at, n):n]), k.signature) {
+			return k.kind
+		}
+	}
+	if n == 0 {
+		return "an empty file"
+	}
+	return ""
+}
+
 func openArchive(p *Package, name string) error {
 	abs, err := filepath.Abs(name)
 	if err != nil {
@@ -290,8 +331,12 @@ func openArchive(p *Package, name string) error {
 	}
 	z, err := zip.OpenReader(abs)
 	if err != nil {
-		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is not a readable zip archive", name), Cause: err}).
-			WithHint("make the bundle anew; an interrupted download or upload looks like this")
+		e := &task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is not a readable zip archive", p.shown(name)), Cause: err}
+		if kind := packedAs(abs); kind != "" {
+			e.Message, e.Cause = fmt.Sprintf("%s is %s, not a zip archive", p.shown(name), kind), nil
+			return e.WithHint(unpackHint)
+		}
+		return e.WithHint("make the bundle anew; an interrupted download or upload looks like this")
 	}
 	p.close = append(p.close, func() { z.Close() })
 	p.Source.Archive, p.Source.FS = abs, &z.Reader

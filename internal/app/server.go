@@ -24,7 +24,9 @@ import (
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/dispatch/worker"
 	"longshore/internal/engine"
+	"longshore/internal/gitsource"
 	"longshore/internal/image"
+	"longshore/internal/outbound"
 	"longshore/internal/store"
 	"longshore/internal/store/sqlstore"
 	"longshore/internal/task"
@@ -250,8 +252,12 @@ func (p *packages) Open(ctx context.Context, path, contractName, variant string)
 func (p *packages) Fetch(ctx context.Context, git string, use func(dir, commit string) error) error {
 	pkg := &Package{}
 	defer pkg.Close()
-	if err := openGit(ctx, pkg, git, "https", "http"); err != nil {
-		return err
+	from := gitsource.Options{Schemes: []string{"https", "http"}}
+	if p.app.cfg.Outbound != nil {
+		from.Dial = p.app.cfg.Outbound.Dial
+	}
+	if err := openGit(ctx, pkg, git, from); err != nil {
+		return outbound.Explain(err)
 	}
 	return use(pkg.Source.Dir, pkg.Commit)
 }

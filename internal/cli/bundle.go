@@ -32,10 +32,11 @@ func newBundle(g *globals) *cobra.Command {
 		Short: "Write a package as the one file that its platform takes",
 		Long: `Build a package's image, unless nothing has changed, and write both as the one file in which the
 platform's users hand packages on: for Cytomine, the zip of descriptor.yml, logo.png if there is
-one, and the image's archive. The file appears whole or not at all, and the same package and image
+one, and the image's archive; for Kaapana, the image's archive itself, which carries
+processing-container.json. The file appears whole or not at all, and the same package and image
 always give the same bytes.
 
-The image's archive gets the name that the descriptor says (configuration.image.file), else
+In Cytomine's, the image's archive gets the name that the descriptor says (configuration.image.file), else
 <namespace>-<version>.tar; --layout seed makes it image.tar, --layout today <namespace>-<version>.tar.`,
 		Example: `  longshore bundle examples/cytomine/integer-addition -o addition.zip
   longshore bundle ./my-task --oci
@@ -147,7 +148,11 @@ func (g *globals) openForBundle(ctx context.Context, given string, f *bundleFlag
 func (o opened) planBundle(layout string) (*contract.Bundle, error) {
 	b := o.pkg.Contract.(contract.Bundler) // openForBundle opens no other
 	if names := b.BundleLayouts(); layout != "" && !slices.Contains(names, layout) {
-		return nil, (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s bundles have no layout %q", o.pkg.Contract.Name(), layout)}).WithHint("--layout is one of: %s", strings.Join(names, ", "))
+		e := &task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("%s bundles have no layout %q", o.pkg.Contract.Name(), layout), Hint: "leave --layout out"}
+		if len(names) > 0 {
+			e.Hint = "--layout is one of: " + strings.Join(names, ", ")
+		}
+		return nil, e
 	}
 	return b.Bundle(o.pkg.Source, o.pkg.Task, layout)
 }

@@ -233,7 +233,7 @@ func (g *globals) report(ctx context.Context, err error) int {
 func printError(w io.Writer, e *task.Error) {
 	fmt.Fprintf(w, "longshore: %s\n", message(e.Error()))
 	for _, f := range e.Findings {
-		if len(e.Findings) > 1 || f.Position() != "" {
+		if len(e.Findings) > 1 || f.Position() != "" || f.Mend != "" && f.Mend != e.Hint {
 			fmt.Fprintf(w, "  %s\n", message(f.String()))
 		}
 	}

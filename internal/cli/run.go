@@ -233,10 +233,11 @@ func printFailure(w io.Writer, res *task.Result) {
 
 func outputLine(o task.OutputResult, out string) string {
 	where := out + "/" + o.Path
+	_, text := o.Value.(string)
 	switch {
 	case o.Type == task.Directory || o.Files != 1:
 		return fmt.Sprintf("%s: %s/ (%d files, %s)", o.Name, where, o.Files, task.Bytes(o.Size))
-	case o.Type.OnDisk() || o.Size > 2000:
+	case o.Type.OnDisk() || o.Size > 2000 || o.Type == task.String && !text: // the text is none
 		return fmt.Sprintf("%s: %s (%s)", o.Name, where, task.Bytes(o.Size))
 	}
 	return fmt.Sprintf("%s = %s", o.Name, printable(strings.TrimRight(plainText(o.Value), "\r\n")))
@@ -258,8 +259,9 @@ func plainText(v any) string {
 }
 
 // printable replaces control characters, and those that turn the direction of text: what a stranger wrote must not steer the
-// terminal it is shown on, nor look like something else there.
+// terminal it is shown on, nor look like something else there. Line ends of other systems are line ends.
 func printable(s string) string {
+	s = strings.TrimSuffix(strings.ReplaceAll(s, "\r\n", "\n"), "\r")
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '\n' || c == '\t':

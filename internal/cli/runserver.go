@@ -284,9 +284,20 @@ func (u *uploads) value(t v1.Task, name string, v task.Given) (json.RawMessage, 
 		}
 		return json.Marshal("@" + file)
 	case v.Text != nil:
-		return writtenDown(t, name, *v.Text)
+		raw, err := writtenDown(t, name, *v.Text)
+		if err != nil || !ofFiles(t, name) {
+			return raw, err
+		}
+		return u.document(name, raw, "")
 	}
 	return u.document(name, v.JSON, v.Dir)
+}
+
+// ofFiles tells a parameter that is a list of files or folders, which are named in it as "@path".
+func ofFiles(t v1.Task, name string) bool {
+	return slices.ContainsFunc(t.Parameters, func(p task.Parameter) bool {
+		return p.Direction == task.Input && (p.Name == name || slices.Contains(p.Aliases, name)) && p.Type.Kind == task.Array && p.Type.Item.Kind.OnDisk()
+	})
 }
 
 // writtenDown is a text from the command line as JSON: as it is where a parameter takes text, and else as a JSON value if it is one.

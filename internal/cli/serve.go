@@ -13,6 +13,7 @@ import (
 
 	"longshore/internal/app"
 	"longshore/internal/config"
+	"longshore/internal/outbound"
 )
 
 func newServe(g *globals) *cobra.Command {
@@ -64,8 +65,12 @@ func (g *globals) printConfig(conf *config.Loaded) error {
 
 func (g *globals) serve(ctx context.Context, conf *config.Loaded, link bool) (err error) {
 	log := g.serverLog(conf.Log)
+	from, err := outbound.Parse(conf.Sources)
+	if err != nil {
+		return err
+	}
 	a, err := g.open(func(c *app.Config) {
-		c.Policy.Network = conf.Network == "allowed"
+		c.Policy.Network, c.Outbound = conf.Network == "allowed", from
 		c.Progress = nil
 	})
 	if err != nil {
@@ -93,7 +98,7 @@ func (g *globals) serve(ctx context.Context, conf *config.Loaded, link bool) (er
 	}
 	s, err := a.NewServer(ctx, app.ServerConfig{
 		Database: conf.Database, Blobs: conf.Blobs, Name: conf.Name, URL: conf.URL, Slots: conf.Slots, Capacity: conf.Capacity,
-		Version: Version, WorkerArgs: g.workerArgs(a.Home()), Log: log, Observe: watch.Observer(),
+		Version: Version, WorkerArgs: g.workerArgs(a.Home(), conf.Sources), Log: log, Observe: watch.Observer(),
 	})
 	if err != nil {
 		return err

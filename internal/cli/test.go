@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -201,7 +202,7 @@ func (t *tester) test(ctx context.Context, after []string) error {
 	defer os.RemoveAll(t.dir)
 	start := time.Now()
 	if img, name, err := o.app.Build(ctx, o.pkg.Task.Image); err != nil {
-		t.add("build", start, false, err.Error())
+		t.add("build", start, false, withHint(err))
 	} else {
 		t.add("build", start, true, name)
 		for _, f := range o.pkg.CheckImage(img) {
@@ -371,6 +372,9 @@ func (t *tester) example(ctx context.Context, e contract.Example) error {
 		now := outcome{job.OutDir, res}
 		if n == 0 {
 			first = now
+			for _, w := range res.Warnings {
+				t.note(name + ": " + w)
+			}
 		} else if err := t.compare(e.Name, first, now); err != nil {
 			return err
 		}
@@ -401,6 +405,14 @@ func (t *tester) fromEarlier(e contract.Example) (task.Request, error) {
 		req.Inputs[input] = task.Given{Path: path}
 	}
 	return req, nil
+}
+
+// withHint is an error with what to do about it.
+func withHint(err error) string {
+	if e, ok := errors.AsType[*task.Error](err); ok && e.Hint != "" {
+		return err.Error() + "\nhint: " + e.Hint
+	}
+	return err.Error()
 }
 
 func failureText(res *task.Result) string {

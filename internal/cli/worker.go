@@ -2,15 +2,18 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"longshore/internal/app"
+	"longshore/internal/outbound"
 )
 
 // newWorker is the process that carries out a server's runs and outlives it; `serve` starts it.
 func newWorker(g *globals) *cobra.Command {
-	return &cobra.Command{
+	sources := []string{outbound.Private}
+	c := &cobra.Command{
 		Use:    "worker",
 		Short:  "Carry out the runs of a server (started by serve)",
 		Hidden: true,
@@ -18,18 +21,24 @@ func newWorker(g *globals) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			g.quiet = true // what runs say goes to their own events
 			// The server has decided about the network of each job. The operator's registry logins are not for strangers' packages.
-			a, err := g.open(func(c *app.Config) { c.Policy.Network, c.Anonymous = true, true })
+			from, err := outbound.Parse(sources)
+			if err != nil {
+				return err
+			}
+			a, err := g.open(func(c *app.Config) { c.Policy.Network, c.Anonymous, c.Outbound = true, true, from })
 			if err != nil {
 				return err
 			}
 			return a.RunWorker(c.Context(), Version, func() { fmt.Fprintln(g.Out, "ready") })
 		},
 	}
+	c.Flags().StringSliceVar(&sources, "sources-allow", sources, "as that of serve")
+	return c
 }
 
 // workerArgs are the arguments of a worker with the same settings as this command.
-func (g *globals) workerArgs(home string) []string {
-	args := []string{"worker", "--home", home}
+func (g *globals) workerArgs(home string, sources []string) []string {
+	args := []string{"worker", "--home", home, "--sources-allow=" + strings.Join(sources, ",")}
 	if g.engine != "" {
 		args = append(args, "--engine", g.engine)
 	}

@@ -30,6 +30,8 @@ type Server struct {
 	Capacity task.Resources
 	// Network is "none" or "allowed": whether runs that ask for it get the machine's network.
 	Network string
+	// Sources are the addresses, besides public ones, that git sources and images of imported packages may come from.
+	Sources []string
 
 	TLS       TLS
 	Limits    Limits
@@ -77,7 +79,7 @@ type Traces struct {
 // Default is what counts where nothing is said.
 func Default() Server {
 	return Server{
-		Listen: []string{"127.0.0.1:8470"}, Network: "none", Proxy: "no",
+		Listen: []string{"127.0.0.1:8470"}, Network: "none", Sources: []string{"private"}, Proxy: "no",
 		Limits:    Limits{Upload: 10 << 30, Rate: 200, Burst: 400},
 		Retention: Retention{Files: 30 * day, Audit: 365 * day},
 		Drain:     30 * time.Second,
@@ -122,6 +124,7 @@ func (c *Server) Settings() []Setting {
 		{Key: "capacity.cpu", Value: cpuOf(&c.Capacity.CPU), Usage: "CPUs that runs may use together; 0 for all that the machine has"},
 		{Key: "capacity.memory", Value: bytesOf(&c.Capacity.Memory), Usage: "memory that runs may use together, such as 24Gi; 0 for all that the machine has"},
 		{Key: "network", Value: choiceOf(&c.Network, "none", "allowed"), Usage: "whether runs that ask for it get the machine's network: none, allowed"},
+		{Key: "sources.allow", Value: listOf(&c.Sources), Usage: "where git sources and images of imported packages may come from besides public addresses: host names, addresses, networks such as 127.0.0.0/8, and private for all private networks; never this machine or its cloud's metadata unless they are named"},
 		{Key: "tls.cert", Value: textOf(&c.TLS.Cert), Usage: "a certificate chain in PEM; with it everything is HTTPS. It is read again when the file changes"},
 		{Key: "tls.key", Value: textOf(&c.TLS.Key), Usage: "the certificate's private key in PEM"},
 		{Key: "limits.upload", Value: bytesOf(&c.Limits.Upload), Usage: "the largest upload: a file, a package, or a request with files"},

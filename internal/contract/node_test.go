@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"longshore/internal/contract"
@@ -98,6 +99,22 @@ func TestYAMLMerge(t *testing.T) {
 		}
 		if b := n.Get("b"); b != nil && n.Get("c") == nil && (!b.Expanded || n.Get("a").Expanded) {
 			t.Errorf("%q: what was merged is not marked", doc)
+		}
+	}
+}
+
+func TestYAMLMends(t *testing.T) {
+	for doc, want := range map[string]string{
+		"a:\n    b: 1\n   c: 2\n": "same column",
+		"a:\n  - b: 1\n  c: 2\n":  "same column",
+		"a: Note: it adds\n":      "put text that holds a colon in quotes",
+		"a: 1\nb\n":               "write a colon behind the key",
+		"a: \"\"x\"\n":            "same quotes",
+		"a:\n\tb: 1\n":            "YAML does not allow tabs",
+	} {
+		var s *contract.SyntaxError
+		if _, err := contract.ParseYAML([]byte(doc)); !errors.As(err, &s) || !strings.Contains(s.Mend, want) {
+			t.Errorf("%q: %+v, want %q", doc, s, want)
 		}
 	}
 }

@@ -31,9 +31,10 @@ type RecipeStage struct {
 	Runs []string
 	// Exposed are the words after EXPOSE, such as "8080/tcp", unexpanded.
 	Exposed []string
-	// Workdir, User, Entrypoint and Cmd are as last written; the latter two are nil when absent.
-	Workdir, User   string
-	Entrypoint, Cmd []string
+	// Workdir, User, Entrypoint and Cmd are as last written; the latter two are nil when absent, and else in their lines.
+	Workdir, User           string
+	Entrypoint, Cmd         []string
+	EntrypointLine, CmdLine int
 
 	// within is the working directory so far.
 	within string
@@ -124,9 +125,9 @@ func (st *RecipeStage) add(c instructions.Command) {
 	case *instructions.UserCommand:
 		st.User = c.User
 	case *instructions.EntrypointCommand:
-		st.Entrypoint = c.CmdLine
+		st.Entrypoint, st.EntrypointLine = c.CmdLine, line
 	case *instructions.CmdCommand:
-		st.Cmd = c.CmdLine
+		st.Cmd, st.CmdLine = c.CmdLine, line
 	}
 }
 

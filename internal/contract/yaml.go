@@ -22,7 +22,7 @@ func ParseYAML(data []byte) (*Node, error) {
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(data) {
-		return nil, &SyntaxError{Line: 1, Column: 1, Reason: "the file is not UTF-8 text", Mend: "save it as UTF-8"}
+		return nil, notUTF8(data)
 	}
 	tokens, err := yamlTokens(withoutDirectives(data))
 	if err != nil {
@@ -48,6 +48,24 @@ func ParseYAML(data []byte) (*Node, error) {
 	}
 	c := &yamlConverter{data: data, anchors: map[string]ast.Node{}}
 	return c.node(body, 0)
+}
+
+// notUTF8 tells where text stops to be UTF-8.
+func notUTF8(data []byte) error {
+	e := &SyntaxError{Line: 1, Column: 1, Reason: "the file is not UTF-8 text", Mend: "save it as UTF-8"}
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return e
+		case r == '\n':
+			e.Line, e.Column = e.Line+1, 1
+		default:
+			e.Column++
+		}
+		data = data[size:]
+	}
+	return e
 }
 
 // withoutDirectives makes comments of the lines %YAML and %TAG before a document, which the parser takes for a document.
@@ -76,7 +94,25 @@ func yamlError(data []byte, err error) error {
 	if strings.Contains(e.Source, "\t") && strings.TrimLeft(e.Source, " ") != strings.TrimLeft(e.Source, " \t") {
 		e.Mend = "indent with spaces: YAML does not allow tabs"
 	}
+	if e.Mend == "" {
+		e.Mend = yamlMend(e.Reason)
+	}
 	return e
+}
+
+// yamlMend says how to repair what the parser complains about.
+func yamlMend(reason string) string {
+	switch {
+	case strings.Contains(reason, "pre-defined"):
+		return "begin and end the text with the same quotes, and write quotes inside it as \\\""
+	case strings.HasPrefix(reason, "mapping value is not allowed"):
+		return "put text that holds a colon in quotes"
+	case strings.HasPrefix(reason, "non-map value"):
+		return "write a colon behind the key, or indent the line if it goes on from the one before"
+	case strings.HasPrefix(reason, "value is not allowed"):
+		return "begin keys and list entries of one level in the same column"
+	}
+	return ""
 }
 
 type yamlConverter struct {

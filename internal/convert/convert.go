@@ -105,9 +105,12 @@ func (p *Package) recipe(dir string) ([]byte, error) {
 	if src.Kind != task.ImageBuild {
 		return []byte("FROM " + imageOf(p.Task, p.Image) + "\n" + p.finalLayer()), nil
 	}
-	data, err := os.ReadFile(filepath.Join(src.Context, filepath.FromSlash(src.Dockerfile)))
-	if err != nil {
-		return nil, err
+	data := []byte(src.Recipe)
+	if src.Recipe == "" {
+		var err error
+		if data, err = os.ReadFile(filepath.Join(src.Context, filepath.FromSlash(src.Dockerfile))); err != nil {
+			return nil, err
+		}
 	}
 	moved, err := moveContext(data, appFolder, src.Args)
 	if err != nil {

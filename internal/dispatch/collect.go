@@ -246,7 +246,7 @@ func (l *leftFolder) entry(name string, t fs.FileMode) error {
 func (l *leftFolder) refuse(name, kind, mend string) error {
 	top, _, _ := strings.Cut(filepath.ToSlash(name), "/")
 	if len(l.mount.Only) > 0 && !slices.Contains(l.mount.Only, top) {
-		return l.drop(name, "is a "+kind+" and belongs to no output")
+		return l.drop(name, "is a "+kind+" and no output")
 	}
 	l.bad = append(l.bad, task.Finding{Rule: "output-kind", Severity: task.SeverityError, File: name, What: fmt.Sprintf("%s is a %s", filepath.Join(l.mount.Target, name), kind), Mend: mend})
 	return nil

@@ -38,8 +38,8 @@ type Dispatcher struct {
 type Policy struct {
 	// Network allows containers to reach other machines; a job must ask for it too.
 	Network bool
-	// Fetch allows inputs to be downloaded by URL; FetchPrivate also from private and loopback addresses.
-	Fetch, FetchPrivate bool
+	// Fetch allows inputs to be downloaded by URL, from public addresses; for jobs that have the network, from any.
+	Fetch bool
 	// Defaults are the limits for what a package does not say.
 	Defaults task.Resources
 	// MaxResponse bounds an HTTP task's answer in bytes; zero means 2 GiB.

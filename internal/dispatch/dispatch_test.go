@@ -158,6 +158,30 @@ func TestFilesRun(t *testing.T) {
 	}
 }
 
+// A contract may take any end of a program, but not that of a limit on memory or disk.
+func TestAnyEnd(t *testing.T) {
+	for _, c := range []struct {
+		words  []string
+		reason task.Code
+		warned string
+	}{
+		{words: []string{"exit=3"}},
+		{words: []string{"signal=11"}},
+		{words: []string{"sleep-until-stop"}, warned: "did not end within 50ms"},
+		{words: []string{"oom"}, reason: task.ReasonOOM},
+		{words: []string{"disk"}, reason: task.ReasonOutput},
+	} {
+		r := newRig(t, fake.Config{})
+		job, p := r.files(c.words...)
+		job.Timeouts.Run = 50 * time.Millisecond
+		p.exec.AnyEnd, p.collect = true, nil
+		res := r.run(t.Context(), t, job)
+		if res.Reason != c.reason || (res.State == task.Succeeded) != (c.reason == "") || !strings.Contains(strings.Join(res.Warnings, "\n"), c.warned) {
+			t.Errorf("%s: %s, %+v, %q", c.words, res.State, res.Failure, res.Warnings)
+		}
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -261,7 +285,8 @@ func TestHTTPFailures(t *testing.T) {
 		{"never listens", "ready", []string{"stdout=ready\n", "sleep-until-stop"}, nil, task.ReasonNotReady, "nothing listens on port 8080"},
 		{"no port", "", []string{"sleep-until-stop"}, nil, task.ReasonNotReady, "nothing listens on port 8080"},
 		{"dies before it listens", "", []string{"oom"}, nil, task.ReasonOOM, "memory"},
-		{"HTTP 500", "", []string{"serve=8080", "sleep-until-stop"}, answer(500, "the model broke\nbadly"), task.ReasonBadResponse, "task answered HTTP 500: the model broke"},
+		{"HTTP 500", "", []string{"serve=8080", "sleep-until-stop"}, answer(500, "<p>\n the model broke\nbadly"), task.ReasonBadResponse, "task answered HTTP 500: <p> the model broke badly"},
+		{"HTTP 400 without a word", "", []string{"serve=8080", "sleep-until-stop"}, answer(400, ""), task.ReasonBadResponse, "task answered HTTP 400: (empty reply)"},
 		{"hangs up", "", []string{"serve=8080", "sleep-until-stop"}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), task.ReasonBadResponse, "without answering"},
 		{"breaks off", "", []string{"serve=8080", "sleep-until-stop"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -374,7 +375,7 @@ func (x *exchange) request(ctx context.Context, port task.Port) *task.Failure {
 		}
 		if x.d.now().After(until) {
 			f := &task.Failure{Reason: task.ReasonNotReady, Message: fmt.Sprintf("nothing listens on %s, %s after it said it was ready", portNames(ports), x.times.Connect), LogTail: x.logTail()}
-			f.Hint = "the server must listen on that port inside the container"
+			f.Hint = x.listensOn(ctx) + "the server must listen on that port inside the container"
 			return f
 		}
 		select {
@@ -510,6 +511,9 @@ func (x *exchange) keep(limit, ctx context.Context, p task.Port, resp *http.Resp
 	if most <= 0 {
 		most = defaultMaxResponse
 	}
+	if own := x.exec.HTTP.MaxResponse; own > 0 {
+		most = min(most, own)
+	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
 	if err != nil {
 		return x.failed(task.Errorf(task.ReasonEngine, "cannot keep the answer: %w", err))
@@ -524,7 +528,7 @@ func (x *exchange) keep(limit, ctx context.Context, p task.Port, resp *http.Resp
 	r := &task.Response{Status: resp.StatusCode, ContentType: resp.Header.Get("Content-Type"), BodyPath: path, Size: n, Port: p}
 	switch {
 	case n > most:
-		return &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("the answer is larger than %s", task.Bytes(most)), Hint: "return less, or let the task write files"}
+		return &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("task reply larger than %s", task.Bytes(most)), Hint: "return less, or let the task write files"}
 	case err != nil:
 		if limit.Err() != nil {
 			err = context.Cause(limit)
@@ -541,7 +545,7 @@ func (x *exchange) refused(resp *http.Response, body string) *task.Failure {
 	if x.exec.HTTP.AcceptStatus || resp.StatusCode/100 == 2 {
 		return nil
 	}
-	f := &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("task answered HTTP %d: %s", resp.StatusCode, firstLine(body)), LogTail: x.logTail()}
+	f := &task.Failure{Reason: task.ReasonBadResponse, Message: fmt.Sprintf("task answered HTTP %d: %s", resp.StatusCode, cmp.Or(oneLine(body), "(empty reply)")), LogTail: x.logTail()}
 	f.Hint = "the program refused the request or failed on it; see its log"
 	to := resp.Header.Get("Location")
 	switch {

@@ -25,7 +25,7 @@ func (r *run) exitFailure(e engine.Exit) *task.Failure {
 			Reason: task.ReasonOutput, Message: fmt.Sprintf("the container wrote more than %s and was stopped", r.exec.Resources.Disk),
 			Hint: "raise the limit with --disk if it needs that much", LogTail: r.logTail(),
 		}
-	case e.Code == 0:
+	case e.Code == 0, r.exec.AnyEnd:
 		return nil
 	}
 	f := &task.Failure{Reason: task.ReasonExit, Message: fmt.Sprintf("the container exited with code %d", e.Code), LogTail: r.logTail()}
@@ -50,9 +50,9 @@ func (r *run) exitFailure(e engine.Exit) *task.Failure {
 // noNetwork are the words of programs that wanted to reach other machines.
 var noNetwork = regexp.MustCompile(`(?i)could not resolve host|temporary failure in name resolution|name or service not known|getaddrinfo|eai_again|enotfound|bad address|network is unreachable|no route to host|no such host`)
 
-// pointOutNetwork tells that a failure may come from the closed network.
+// pointOutNetwork tells that a program may have failed because the network is closed to it. Before it starts, nothing did.
 func (r *run) pointOutNetwork(f *task.Failure) {
-	if r.exec == nil || r.exec.Network || strings.Contains(f.Hint, "--network") || !noNetwork.MatchString(f.LogTail+f.Message) {
+	if r.exec == nil || r.exec.Network || f.Stage == task.Preparing || strings.Contains(f.Hint, "--network") || !noNetwork.MatchString(f.LogTail+f.Message) {
 		return
 	}
 	if f.Hint != "" {

@@ -23,8 +23,8 @@ const (
 	maxRedirects = 5
 )
 
-// fetch downloads an input and returns the file that holds it. Only http and https, and, unless the policy says otherwise,
-// only from public addresses: a package must not reach into the operator's network by naming an input. The same address is
+// fetch downloads an input and returns the file that holds it. Only http and https, and, unless the run has the network, only
+// from public addresses: a package must not reach into the operator's network by naming an input. The same address is
 // downloaded once. A sha256 that is not empty must be the content's.
 func (r *run) fetch(ctx context.Context, address, sha256 string) (path string, err error) {
 	path, ok := r.fetched[address]
@@ -74,13 +74,17 @@ func (r *run) download(ctx context.Context, address string) (string, error) {
 	if err != nil {
 		return "", fail(err, "")
 	}
-	resp, err := r.d.fetchClient().Do(req)
+	resp, err := fetchClient(r.exec.Network).Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return "", fail(err, "give a local file instead with -i name=@file")
+		hint := "give a local file instead with -i name=@file"
+		if errors.Is(err, errNotPublic) {
+			hint += ", or open the network to the run with --network host"
+		}
+		return "", fail(err, hint)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -109,9 +113,12 @@ func (r *run) download(ctx context.Context, address string) (string, error) {
 	return filepath.Join(dir, filepath.Base(f.Name())), os.Chmod(f.Name(), 0o644)
 }
 
-func (d *Dispatcher) fetchClient() *http.Client {
+var errNotPublic = errors.New("is not a public address")
+
+// fetchClient downloads inputs, from private and loopback addresses too where that is said.
+func fetchClient(private bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
-	if !d.Policy.FetchPrivate {
+	if !private {
 		// Checked on the address that is really connected to, so that a name cannot change its mind.
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(address)
@@ -119,7 +126,7 @@ func (d *Dispatcher) fetchClient() *http.Client {
 				return err
 			}
 			if a := ap.Addr().Unmap(); !a.IsGlobalUnicast() || a.IsPrivate() {
-				return fmt.Errorf("%s is not a public address", a)
+				return fmt.Errorf("%s %w", a, errNotPublic)
 			}
 			return nil
 		}

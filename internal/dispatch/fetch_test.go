@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"longshore/internal/dispatch"
@@ -34,18 +35,20 @@ func TestFetch(t *testing.T) {
 		file   task.File
 		rule   string // of the failure; "" when there is none
 	}{
-		{"fetched", dispatch.Policy{Fetch: true, FetchPrivate: true}, task.File{URL: server.URL + "/x"}, ""},
-		{"the right content", dispatch.Policy{Fetch: true, FetchPrivate: true}, task.File{URL: server.URL + "/x", SHA256: hello}, ""},
-		{"another content", dispatch.Policy{Fetch: true, FetchPrivate: true}, task.File{URL: server.URL + "/x", SHA256: "00" + hello[2:]}, task.RuleInputChecksum},
-		{"empty", dispatch.Policy{Fetch: true, FetchPrivate: true}, task.File{URL: server.URL + "/empty"}, task.RuleInputDownload},
+		{"fetched", dispatch.Policy{Fetch: true, Network: true}, task.File{URL: server.URL + "/x"}, ""},
+		{"the right content", dispatch.Policy{Fetch: true, Network: true}, task.File{URL: server.URL + "/x", SHA256: hello}, ""},
+		{"another content", dispatch.Policy{Fetch: true, Network: true}, task.File{URL: server.URL + "/x", SHA256: "00" + hello[2:]}, task.RuleInputChecksum},
+		{"empty", dispatch.Policy{Fetch: true, Network: true}, task.File{URL: server.URL + "/empty"}, task.RuleInputDownload},
 		{"private", dispatch.Policy{Fetch: true}, task.File{URL: server.URL + "/x"}, task.RuleInputDownload},
-		{"forbidden", dispatch.Policy{FetchPrivate: true}, task.File{URL: server.URL + "/x"}, task.RuleInputDownload},
-		{"another scheme", dispatch.Policy{Fetch: true, FetchPrivate: true}, task.File{URL: "file:///etc/passwd"}, task.RuleInputDownload},
+		{"forbidden", dispatch.Policy{Network: true}, task.File{URL: server.URL + "/x"}, task.RuleInputDownload},
+		{"no such machine", dispatch.Policy{Fetch: true}, task.File{URL: "http://nobody.invalid/x"}, task.RuleInputDownload},
+		{"another scheme", dispatch.Policy{Fetch: true, Network: true}, task.File{URL: "file:///etc/passwd"}, task.RuleInputDownload},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, fake.Config{})
 			r.Policy = tc.policy
 			job, p := r.files()
+			job.Network = true // granted where the policy allows it
 			p.collect = nil
 			tc.file.Path = "in"
 			other := tc.file
@@ -62,6 +65,9 @@ func TestFetch(t *testing.T) {
 			case res.Reason != task.ReasonInput || len(res.Failure.Findings) != 1:
 				t.Errorf("%+v", res.Failure)
 			default:
+				if strings.Contains(res.Failure.Hint, "--network") != (tc.name == "private") {
+					t.Errorf("hint: %s", res.Failure.Hint)
+				}
 				if f := res.Failure.Findings[0]; f.Rule != tc.rule || f.File != tc.file.URL {
 					t.Errorf("%+v", f)
 				}

@@ -264,6 +264,11 @@ func (m *markScanner) scan(data []byte) bool {
 	return false
 }
 
+// oneLine puts text on one line and shortens it, for messages.
+func oneLine(s string) string {
+	return firstLine(strings.Join(strings.Fields(s), " "))
+}
+
 // firstLine shortens text to its first line, for messages.
 func firstLine(s string) string {
 	s = strings.TrimSpace(s)

@@ -42,13 +42,21 @@ const maxListeners = 8
 // portHint says what to do when none of the ports opens: where the server listens instead, if the engine can tell.
 func (x *exchange) portHint(ctx context.Context) string {
 	const hint = "the server must listen on one of these ports"
+	if on := x.listensOn(ctx); on != "" {
+		return on + hint + ", or the package must name that one"
+	}
+	return hint
+}
+
+// listensOn begins a hint with where the server listens, "" if it listens nowhere or the engine cannot tell.
+func (x *exchange) listensOn(ctx context.Context) string {
 	lister, ok := x.d.Engine.(engine.Listener)
 	if !ok {
-		return hint
+		return ""
 	}
 	list, err := lister.Listeners(ctx, *x.handle)
 	if err != nil || len(list) == 0 {
-		return hint
+		return ""
 	}
 	var shown []string
 	for _, l := range list {
@@ -60,5 +68,5 @@ func (x *exchange) portHint(ctx context.Context) string {
 	if len(shown) > maxListeners {
 		shown = append(shown[:maxListeners], "…")
 	}
-	return fmt.Sprintf("it listens on %s; %s, or the package name its own, where it can", strings.Join(shown, ", "), hint)
+	return fmt.Sprintf("it listens on %s; ", strings.Join(shown, ", "))
 }

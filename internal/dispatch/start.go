@@ -36,11 +36,15 @@ func (r *run) applyPolicy() error {
 		return err
 	}
 	asked := fmt.Sprintf("asked %s CPUs/%s/%d GPUs, this machine has %s CPUs/%s", x.CPU, x.Memory, x.GPUs, has.CPU, has.Memory)
-	switch {
-	case has.CPU > 0 && x.CPU > has.CPU:
-		return refuse("resource limit exceeds the maximum: "+asked, "run it with fewer CPUs: --cpus %s", has.CPU)
-	case has.Memory > 0 && x.Memory > has.Memory:
-		return refuse("resource limit exceeds the maximum: "+asked, "run it with less memory: --memory %dMi", int64(has.Memory)>>20)
+	var less []string
+	if has.CPU > 0 && x.CPU > has.CPU {
+		less = append(less, fmt.Sprintf("fewer CPUs: --cpus %s", has.CPU))
+	}
+	if has.Memory > 0 && x.Memory > has.Memory {
+		less = append(less, fmt.Sprintf("less memory: --memory %dMi", int64(has.Memory)>>20))
+	}
+	if len(less) > 0 {
+		return refuse("resource limit exceeds the maximum: "+asked, "run it with %s", strings.Join(less, ", and "))
 	}
 	if r.exec.Network || r.job.Network {
 		r.exec.Network = r.job.Network && r.d.Policy.Network
@@ -135,7 +139,7 @@ func startError(e *engine.StartError) error {
 	out := &task.Error{Code: task.ReasonImage, Message: "the container could not be started", Cause: e.Err}
 	switch e.Kind {
 	case "command":
-		out.Hint = "the image lacks the program it should start: check CMD, ENTRYPOINT and the package's command"
+		out.Hint = "the image lacks the program it should start, or it may not be executed (chmod +x): check CMD, ENTRYPOINT and the package's command"
 	case "user":
 		out.Hint = "the image's USER does not exist in its /etc/passwd"
 	case "limit", "unsupported":
@@ -226,7 +230,12 @@ func (r *run) wait(ctx context.Context) *task.Failure {
 		return err
 	})
 	if err != nil {
-		return r.interrupted(ctx, err, r.times)
+		f := r.interrupted(ctx, err, r.times)
+		if r.exec.AnyEnd && f.Reason == task.ReasonTimeout && r.exit != nil {
+			r.warn("%s", f.Message)
+			return nil
+		}
+		return f
 	}
 	<-r.follow.done // Wait answers when all output is in the log, so this is soon
 	r.ended(exit)

@@ -25,6 +25,9 @@ type Options struct {
 	// Schemes lists the schemes that may be used ("https", "http", "ssh", "file"); empty means all four. Servers that take
 	// addresses from others leave out "file".
 	Schemes []string
+	// Dial, where it is set, makes the connections to repositories of scheme https and http, also those that they redirect to. It
+	// may refuse: its error is answered as it is. Where the environment has git use a proxy, that makes them instead.
+	Dial Dial
 	// TempDir is where the clone's folder is made; empty means the system's place for temporary files.
 	TempDir string
 	// Timeout bounds the whole, MaxBytes what is fetched and what is checked out, each, and MaxFiles the number of files.
@@ -82,7 +85,15 @@ func Clone(ctx context.Context, opts Options) (Checkout, func(), error) {
 	remove := func() { os.RemoveAll(work) }
 	limited, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	c := &cloner{opts: opts, rem: rem, git: newGit(rem, work)}
+	c := &cloner{opts: opts, rem: rem}
+	if opts.Dial != nil && strings.HasPrefix(rem.scheme, "http") && !proxied(rem.address) {
+		if c.proxy, err = startProxy(opts.Dial); err != nil {
+			remove()
+			return Checkout{}, nothing, task.Errorf(task.ReasonEngine, "cannot connect git to the network: %w", err)
+		}
+		defer c.proxy.close()
+	}
+	c.git = newGit(rem, work, c.proxy)
 	out, err := c.clone(limited, work)
 	if err != nil {
 		remove()
@@ -115,9 +126,10 @@ func (o *Options) check() (remote, error) {
 }
 
 type cloner struct {
-	opts Options
-	rem  remote
-	git  *git
+	opts  Options
+	rem   remote
+	git   *git
+	proxy *proxy // nil where git connects by itself
 }
 
 // clone fetches, looks at what was fetched, and only then writes files.
@@ -339,6 +351,9 @@ func branchHint(branch string) string {
 
 // explain turns git's failure into words, a cause and something to do.
 func (c *cloner) explain(err error) error {
+	if c.proxy != nil && c.proxy.failure() != nil {
+		return c.proxy.failure()
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return (&task.Error{Code: task.ReasonPolicy, Message: "the git program is not installed"}).WithHint("install git, or clone the repository elsewhere and name the folder")
 	}

@@ -27,7 +27,8 @@ type git struct {
 // values are in no argument list.
 const credentialHelper = `!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$LONGSHORE_GIT_USERNAME" "$LONGSHORE_GIT_PASSWORD"; }; f`
 
-func newGit(r remote, home string) *git {
+// newGit makes git for a remote. Its connections go through p, unless that is nil.
+func newGit(r remote, home string, p *proxy) *git {
 	config := [][2]string{
 		{"core.hooksPath", os.DevNull},
 		{"core.fsmonitor", "false"},
@@ -41,7 +42,11 @@ func newGit(r remote, home string) *git {
 		{"advice.detachedHead", "false"},
 		{"remote.origin.uploadpack", "git-upload-pack"},
 	}
-	g := &git{}
+	g := &git{env: inherited()}
+	if p != nil {
+		config = append(config, [2]string{"http.proxy", p.url})
+		g.env = withoutProxies(g.env) // a name in no_proxy would go past it
+	}
 	if r.secret {
 		// The first of the two forgets helpers that are configured for the host: the address's own credentials win.
 		config = append(config, [2]string{"credential." + r.scope + ".helper", ""}, [2]string{"credential." + r.scope + ".helper", credentialHelper})
@@ -52,7 +57,6 @@ func newGit(r remote, home string) *git {
 			}
 		}
 	}
-	g.env = append(g.env, inherited()...)
 	g.env = append(g.env,
 		"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS_REQUIRE=never", "GIT_LFS_SKIP_SMUDGE=1", "GIT_OPTIONAL_LOCKS=0",
 		"GIT_CEILING_DIRECTORIES="+home, "LC_ALL=C.UTF-8", "GIT_ALLOW_PROTOCOL="+transports(r.scheme),

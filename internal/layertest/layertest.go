@@ -91,6 +91,10 @@ var Rules = []Rule{
 		Reason: "fetching a repository needs the domain's errors and nothing else",
 	},
 	{
+		Packages: "internal/outbound", May: []string{"internal/task"}, Outside: StandardLibrary,
+		Reason: "which addresses may be dialled has nothing to do with what is fetched from them",
+	},
+	{
 		Packages: "internal/ipfs/...", May: []string{"internal/ipfs", "internal/task"}, Outside: AnyLibrary,
 		Reason: "folders, blocks and archives are a subject of their own: it needs the domain's errors and nothing else",
 	},

@@ -142,8 +142,8 @@ type Run struct {
 	// CacheKey, when not empty, names runs that may share a result; CachedFrom is the run whose result this one took.
 	CacheKey   string `json:"cacheKey,omitempty"`
 	CachedFrom string `json:"cachedFrom,omitempty"`
-	// Result is task.Result as JSON, and Files what its outputs and log are kept as; nil before the end, but for the log of the
-	// attempts so far.
+	// Result is task.Result as JSON, and Files what its outputs and log are kept as; nil before the end, but for the log and
+	// the events of the attempts so far.
 	Result json.RawMessage `json:"result,omitempty"`
 	Files  []File          `json:"files,omitempty"`
 	// CPUSeconds and PeakMemory repeat the result's usage, for sums.
@@ -162,6 +162,8 @@ type File struct {
 	// Mode is "dir" for an empty folder, "link" for a symbolic link whose target is Target, else empty.
 	Mode   string `json:"mode,omitempty"`
 	Target string `json:"target,omitempty"`
+	// Text is a small content itself, where Digest is empty: it costs no blob.
+	Text string `json:"text,omitempty"`
 }
 
 // LogPath is the Path of a run's log, frames as engine.AppendFrame writes them: where there are several, as a run was tried again,

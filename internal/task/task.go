@@ -160,7 +160,9 @@ type Execution struct {
 	Network   bool          `json:"network,omitempty"`
 	HTTP      *HTTPExchange `json:"http,omitempty"` // nil for the files exchange
 	Timeouts  Timeouts      `json:"timeouts,omitzero"`
-	Notes     []string      `json:"notes,omitempty"`
+	// AnyEnd takes what a files task left for its result however it ended: with any exit code, or stopped at its time limit.
+	AnyEnd bool     `json:"anyEnd,omitempty"`
+	Notes  []string `json:"notes,omitempty"`
 	// Warnings are things the caller should know before the run ("memory raised to 2.1 GiB by scale rule").
 	Warnings []string `json:"warnings,omitempty"`
 	// Detail is what the contract's collect step needs from its prepare step, as JSON.
@@ -257,6 +259,8 @@ type HTTPExchange struct {
 	Body Body `json:"body"`
 	// AcceptStatus tells that the answer's status does not matter; otherwise 4xx and 5xx are bad-response.
 	AcceptStatus bool `json:"acceptStatus,omitempty"`
+	// MaxResponse bounds the answer in bytes where the platform does; zero means no other bound than the dispatcher's.
+	MaxResponse int64 `json:"maxResponse,omitempty"`
 }
 
 // Port is a port a server may listen on.

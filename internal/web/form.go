@@ -66,6 +66,8 @@ type field struct {
 	Accept         string
 	// Blank tells that the empty text is a value that can be chosen, Folder that a folder may stand in place of a file, URL an address.
 	Blank, Folder, URL bool
+	// Verbatim tells that the task gets the text as it is written.
+	Verbatim bool
 	// Says are the constraints in words.
 	Says string
 	// Item is what an array is made of.
@@ -236,7 +238,7 @@ func fieldFor(p task.Parameter, id string) field {
 func typed(t task.Type, id string) field {
 	f := field{
 		ID: id, Kind: t.Kind, Widget: widgets[t.Kind], MinLength: t.MinLength, MaxLength: t.MaxLength, MinItems: t.MinItems, MaxItems: t.MaxItems,
-		Choices: t.Choices, Blank: t.AllowEmpty, URL: t.URLs && t.Kind.OnDisk(),
+		Choices: t.Choices, Blank: t.AllowEmpty, URL: t.URLs && t.Kind.OnDisk(), Verbatim: t.Verbatim,
 		Folder: t.Kind.OnDisk() && (slices.Contains(t.Formats, "wsidicom") || slices.Contains(t.Formats, "folder")),
 	}
 	if t.Kind == task.String && len(t.Choices) > 0 {

@@ -84,16 +84,22 @@ func readChildren(d *json.Decoder, open json.Delim, left *int, depth int) (*node
 			}
 			name = fmt.Sprint(token)
 		}
-		child, err := readNode(d, left, depth+1)
+		room := left
+		keep := depth < maxDepth && *left > 0
+		if keep {
+			*left--
+		} else {
+			room = new(int) // nothing in it is kept either
+		}
+		child, err := readNode(d, room, depth+1)
 		if broken = err; child == nil {
 			break
 		}
 		child.Name = name
-		if *left--; *left < 0 || depth >= maxDepth {
-			n.Cut = true // it is read on to be counted
-		} else {
+		if keep {
 			n.Children = append(n.Children, child)
 		}
+		n.Cut = n.Cut || !keep // it is read on to be counted
 		if broken != nil {
 			count++
 			break

@@ -152,6 +152,10 @@ func TestTree(t *testing.T) {
 	if cut.Says != "{1…}" || cut.Children[0].Says != "[3…]" || len(cut.Children[0].Children) != 3 {
 		t.Errorf("of a document that ends too early there is %+v", cut)
 	}
+	deep := tree([]byte(`{"deep":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `,"last":1}`))
+	if deep.Says != "{2}" || len(deep.Children) != 2 {
+		t.Errorf("what is deep hides what comes after it: %+v", deep)
+	}
 	many := tree([]byte("[" + strings.Repeat("0,", 5000) + "0]"))
 	if !many.Cut || len(many.Children) != maxNodes || many.Says != "[5001]" {
 		t.Errorf("of 5001 items %d are there (cut %v, %s)", len(many.Children), many.Cut, many.Says)

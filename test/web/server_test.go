@@ -16,11 +16,15 @@ import (
 
 	"longshore/internal/access"
 	"longshore/internal/app"
+	"longshore/internal/cli"
 	"longshore/internal/image"
 )
 
-// TestMain is the server's worker too, which is started from the same program.
+// TestMain is the server's worker too, which is started from the same program, and the longshore command.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "command" {
+		os.Exit(cli.Main(os.Args[2:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	}
 	if len(os.Args) == 3 && os.Args[1] == "worker" {
 		if err := work(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -47,6 +51,11 @@ type server struct {
 	*app.Server
 	edge *app.Edge
 	URL  string
+
+	app  *app.App
+	home string
+	http *http.Server
+	over chan struct{}
 }
 
 func startServer(t *testing.T) *server {
@@ -57,41 +66,52 @@ func startServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	importBusybox(t, a)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s, err := a.NewServer(t.Context(), app.ServerConfig{Version: version, WorkerArgs: []string{"worker", home}, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "http://" + l.Addr().String()
-	h := s.NewEdge(app.EdgeConfig{URL: url, Version: version, Log: log})
-	over := make(chan struct{})
-	hs := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
-	go func() {
-		defer close(over)
-		_ = hs.Serve(l) // it ends with Close
-	}()
+	s := &server{app: a, home: home}
+	s.start(t, "127.0.0.1:0")
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		hs.Close()
-		<-over
-		h.Close()
-		if err := s.Worker.Close(true); err != nil {
+		if err := s.Worker.Close(true); err != nil { // what still runs ends with the worker
 			t.Error(err)
 		}
-		_ = s.Drain(ctx) // what still runs ends with the worker
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
+		s.stop(t)
 	})
-	return &server{Server: s, edge: h, URL: url}
+	return s
+}
+
+func (s *server) start(t *testing.T, address string) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	var err error
+	if s.Server, err = s.app.NewServer(context.Background(), app.ServerConfig{Version: version, WorkerArgs: []string{"worker", s.home}, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.URL = "http://" + l.Addr().String()
+	s.edge = s.NewEdge(app.EdgeConfig{URL: s.URL, Version: version, Log: log})
+	s.http, s.over = &http.Server{Handler: s.edge, ReadHeaderTimeout: time.Minute}, make(chan struct{})
+	go func(h *http.Server, over chan struct{}) {
+		defer close(over)
+		_ = h.Serve(l) // it ends with Close
+	}(s.http, s.over)
+}
+
+// stop ends the server; its worker, and what runs in it, goes on.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	s.http.Close()
+	<-s.over
+	s.edge.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.Drain(ctx) // what runs is not waited for
+	if err := s.Server.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // token makes one for an account.

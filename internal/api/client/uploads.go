@@ -60,7 +60,7 @@ func (c *Client) UploadPath(ctx context.Context, path string) (v1.FileRef, error
 	}
 	if !st.IsDir() {
 		up, err := c.UploadFile(ctx, path)
-		return v1.FileRef{Digest: up.Digest}, err
+		return v1.FileRef{Digest: up.Digest, Name: filepath.Base(path)}, err
 	}
 	ref := v1.FileRef{Entries: []v1.File{}}
 	err = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {

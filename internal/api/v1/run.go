@@ -14,7 +14,7 @@ type RunRequest struct {
 	// Inputs hold numbers exactly as they were written.
 	Inputs   map[string]json.RawMessage `json:"inputs,omitempty" doc:"By parameter. \"@name\" stands for the file or folder of that name in files or in the form; \"@@…\" for text that begins with @"`
 	Env      map[string]string          `json:"env,omitempty" doc:"Environment variables"`
-	Args     []string                   `json:"args,omitempty" nullable:"true" doc:"Replace the container's arguments, also when empty"`
+	Args     []string                   `json:"args,omitzero" nullable:"true" doc:"Replace the container's arguments, also when empty"`
 	Unbound  []string                   `json:"unbound,omitempty" doc:"Inputs that are left out on purpose"`
 	Body     *string                    `json:"body,omitempty" doc:"The request body of a task with http exchange"`
 	BodyFile string                     `json:"bodyFile,omitempty" doc:"The name of the file that is the request body"`
@@ -31,6 +31,7 @@ type RunRequest struct {
 // FileRef is an uploaded file, or a folder when it has entries.
 type FileRef struct {
 	Digest  string `json:"digest,omitempty" doc:"Of a file"`
+	Name    string `json:"name,omitempty" doc:"The file's own name, for tasks that see names"`
 	Entries []File `json:"entries,omitempty" nullable:"true" doc:"Of a folder"`
 }
 
@@ -55,7 +56,7 @@ type Timeouts struct {
 // Retry is a policy for failures of the task's own.
 type Retry struct {
 	Max int         `json:"max,omitempty" minimum:"0" maximum:"10"`
-	On  []task.Code `json:"on,omitempty" doc:"The reasons: exit, oom, timeout, …"`
+	On  []task.Code `json:"on,omitempty" enum:"exit,oom,timeout,not-ready,bad-response,input,output,image,policy,engine" doc:"The reasons"`
 }
 
 // Run is one use of a task.

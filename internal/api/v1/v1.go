@@ -19,6 +19,7 @@ type Problem struct {
 	Code     task.Code      `json:"code" doc:"One of the closed list of codes, for programs"`
 	Hint     string         `json:"hint,omitempty" doc:"What to do"`
 	Findings []task.Finding `json:"findings,omitempty" doc:"Each thing that is wrong, of a package or a request"`
+	Request  string         `json:"request,omitempty" doc:"The request's ID, as in the header X-Request-Id and the server's log"`
 }
 
 // ProblemType is the media type of problems.
@@ -39,7 +40,11 @@ func (p *Problem) Err() *task.Error {
 	if msg == "" {
 		msg = fmt.Sprintf("the server answered %d %s", p.Status, p.Title)
 	}
-	return &task.Error{Code: p.Code, Message: msg, Hint: p.Hint, Findings: p.Findings}
+	e := &task.Error{Code: p.Code, Message: msg, Hint: p.Hint, Findings: p.Findings}
+	if p.Status >= 500 && p.Request != "" {
+		e.Message += " (request " + p.Request + ")"
+	}
+	return e
 }
 
 // File is a file of a run: an input, an output, or a file in one that is a folder.

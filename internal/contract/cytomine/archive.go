@@ -23,11 +23,13 @@ const (
 	maxBlob        = 256 << 10
 	maxBlobs       = 4096
 	maxIndexDepth  = 8
+	maxLinks       = 8
 )
 
 // imageArchive is what an image archive says about itself.
 type imageArchive struct {
-	members  map[string]bool
+	// members are the entries; of a link, what it leads to.
+	members  map[string]string
 	manifest []byte // manifest.json
 	index    []byte // index.json
 	// blobs are the small documents among the blobs of an OCI layout.
@@ -67,13 +69,23 @@ func (p *pack) scan(e entry) (*imageArchive, error) {
 		if err != nil {
 			return nil, err
 		}
-		a, err := scanTar(&limited{z, maxStreamed})
+		a, err := scanWhole(z)
 		if err == nil {
 			a.packed = true
 		}
 		return a, err
 	}
-	return scanTar(&limited{buffered, maxStreamed})
+	return scanWhole(buffered)
+}
+
+// scanWhole reads on behind the tar's end: what is compressed has its checksum there.
+func scanWhole(r io.Reader) (*imageArchive, error) {
+	all := &limited{r, maxStreamed}
+	a, err := scanTar(all)
+	if err == nil {
+		_, err = io.Copy(io.Discard, all)
+	}
+	return a, err
 }
 
 func (p *pack) stream(e entry) (io.ReadCloser, error) {
@@ -102,7 +114,7 @@ func (l *limited) Read(b []byte) (int, error) {
 }
 
 func scanTar(r io.Reader) (*imageArchive, error) {
-	a := &imageArchive{members: map[string]bool{}, blobs: map[string][]byte{}}
+	a := &imageArchive{members: map[string]string{}, blobs: map[string][]byte{}}
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()
@@ -123,7 +135,13 @@ func scanTar(r io.Reader) (*imageArchive, error) {
 
 // member notes one entry, and keeps what is a document.
 func (a *imageArchive) member(name string, h *tar.Header, r io.Reader) (err error) {
-	a.members[name] = true
+	a.members[name] = ""
+	switch h.Typeflag {
+	case tar.TypeLink:
+		a.members[name] = path.Clean(h.Linkname)
+	case tar.TypeSymlink: // old versions of Docker save a layer that occurs twice as a link
+		a.members[name] = path.Join(path.Dir(name), h.Linkname)
+	}
 	base := path.Base(name)
 	if a.first == "" && (base == "manifest.json" || base == "index.json") {
 		a.first = base
@@ -199,7 +217,7 @@ func (a *imageArchive) blobMissing(descriptor *contract.Node, depth int) (string
 	if !ok || depth > maxIndexDepth {
 		return "", false
 	}
-	if !a.members[blob] {
+	if !a.holds(blob) {
 		return blob, true
 	}
 	n, err := contract.ParseJSON(a.blobs[blob])
@@ -231,11 +249,23 @@ func (a *imageArchive) blobMissing(descriptor *contract.Node, depth int) (string
 	}
 	for _, p := range parts {
 		blob, ok := blobName(p)
-		if !ok || !a.members[blob] {
+		if !ok || !a.holds(blob) {
 			return blob, ok
 		}
 	}
 	return "", true
+}
+
+// holds tells whether a file is in the archive, links followed inside it.
+func (a *imageArchive) holds(name string) bool {
+	for range maxLinks {
+		to, ok := a.members[name]
+		if !ok || to == "" {
+			return ok
+		}
+		name = to
+	}
+	return false
 }
 
 // blobName is the entry that a descriptor's content lies in.
@@ -259,7 +289,7 @@ func (a *imageArchive) manifestMissing() (string, bool) {
 			if f.Str() == "" {
 				return "", false
 			}
-			if !a.members[path.Clean(f.Text)] {
+			if !a.holds(path.Clean(f.Text)) {
 				return f.Text, true
 			}
 		}

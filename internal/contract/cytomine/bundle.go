@@ -201,31 +201,44 @@ func (p *pack) descriptors() []entry {
 	return found
 }
 
-// misplaced returns a descriptor that lies in a folder of the package, or "".
-func (p *pack) misplaced() string {
+// misplaced returns descriptors that lie in folders of the package.
+func (p *pack) misplaced() (names []string) {
 	if p.zip != nil {
 		for _, e := range p.entries {
 			if isDescriptor(path.Base(e.name)) {
-				return e.name
+				names = append(names, e.name)
 			}
 		}
-		return ""
+		return names
 	}
 	list, err := fs.ReadDir(p.src.FS, ".")
 	if err != nil {
-		return ""
+		return nil
 	}
-	for _, d := range list {
-		if !d.IsDir() {
-			continue
+	for _, d := range list[:min(len(list), maxFolders)] {
+		if name := descriptorIn(p.src.FS, d); name != "" {
+			names = append(names, name)
 		}
-		for _, e := range p.below(d.Name()) {
-			if isDescriptor(path.Base(e.name)) {
-				return e.name
+	}
+	return names
+}
+
+// elsewhere returns files of the folder, and of the folders at its root, whose name answers to is.
+func (p *pack) elsewhere(is func(name string) bool) (names []string) {
+	found := p.entries
+	if list, err := fs.ReadDir(p.src.FS, "."); err == nil && p.zip == nil {
+		for _, d := range list[:min(len(list), maxFolders)] {
+			if d.IsDir() {
+				found = append(slices.Clip(found), p.below(d.Name())...)
 			}
 		}
 	}
-	return ""
+	for _, e := range found {
+		if is(path.Base(e.name)) {
+			names = append(names, e.name)
+		}
+	}
+	return names
 }
 
 // below lists the files of one folder of a folder package.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"longshore/internal/contract"
@@ -43,7 +44,7 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 		}
 		return out, errors.New("the output folder was not kept")
 	}
-	c := &collector{reading: readingOf(d), dir: dir, folder: d.OutputFolder, known: map[string][]int{}}
+	c := &collector{reading: readingOf(d), fresh: true, dir: dir, folder: d.OutputFolder, known: map[string][]int{}}
 	if err := c.inputs(x); err != nil {
 		return out, err
 	}
@@ -79,6 +80,8 @@ type collector struct {
 	findings   []task.Finding
 	more       int
 	warnings   []string
+	// fresh tells that the files are as the container left them: then each has one name (see irregular).
+	fresh bool
 	// inputSide tells that inputs are read, where side files lie beside items.
 	inputSide bool
 	// known are the indexes of arrays, by parameter, for matching.
@@ -151,8 +154,7 @@ func (c *collector) parameter(p task.Parameter, x *extra) (v task.Value, there b
 	case err != nil:
 		c.problem(p.Name, problem{code: codeNoOutput, message: "file structure for primitive parameter is missing", why: err.Error()})
 		return v, false
-	case !st.IsDir() && !st.Mode().IsRegular():
-		c.problem(p.Name, irregular(st.Mode()))
+	case c.irregular(p.Name, st):
 		return v, false
 	}
 	v, indexes := c.value(p.Name, name, p.Type, x, st)
@@ -162,8 +164,20 @@ func (c *collector) parameter(p task.Parameter, x *extra) (v task.Value, there b
 	return v, true
 }
 
-func irregular(m fs.FileMode) problem {
-	return problem{code: codeStructure, message: "invalid provision structure", why: "it is a " + contract.KindOf(m), mend: "write a regular file"}
+// irregular refuses what is neither a folder nor a regular file of its own: links, pipes and devices, and a file that has more
+// names, as it would not be the task's alone.
+func (c *collector) irregular(at string, st fs.FileInfo) bool {
+	kind := contract.KindOf(st.Mode())
+	switch s, ok := st.Sys().(*syscall.Stat_t); {
+	case st.IsDir():
+		return false
+	case st.Mode().IsRegular() && !(c.fresh && ok && s.Nlink > 1):
+		return false
+	case st.Mode().IsRegular():
+		kind = "hard link"
+	}
+	c.problem(at, problem{code: codeStructure, message: "invalid provision structure", why: "it is a " + kind, mend: "write a regular file of its own"})
+	return true
 }
 
 // missing tells that an output is not there, and which entry was probably meant to be it.
@@ -318,8 +332,7 @@ func (c *collector) item(at, name string, t task.Type, x *extra) (task.Value, bo
 	case err != nil:
 		c.problem(at, problem{code: codeNoOutput, message: "file structure for primitive parameter is missing", why: err.Error()})
 		return task.Value{}, false
-	case !st.IsDir() && !st.Mode().IsRegular():
-		c.problem(at, irregular(st.Mode()))
+	case c.irregular(at, st):
 		return task.Value{}, false
 	}
 	v, _ := c.value(at, name, t, x, st)

@@ -141,6 +141,22 @@ func TestOutputLink(t *testing.T) {
 	}
 }
 
+// A file with two names in the output folder is no output, whichever of them is looked at.
+func TestOutputHardLink(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"other": "2.5"})
+	if err := os.Link(filepath.Join(dir, "other"), filepath.Join(dir, "sum")); err != nil {
+		t.Fatal(err)
+	}
+	got := collectDir(t, load(t, described(t, base)), dir, task.Exit{})
+	if diff := cmp.Diff([]string{`invalid-structure "sum": invalid provision structure`}, faults(got.Failure)); diff != "" {
+		t.Error(diff)
+	}
+	if why := got.Failure.Findings[0].Why; why != "it is a hard link" {
+		t.Error(why)
+	}
+}
+
 func TestOutputArrays(t *testing.T) {
 	array := func(rest string) string { return "{id: array, min_size: 0, max_size: 3, " + rest + "}" }
 	integers := array("subtype: integer")

@@ -1,6 +1,7 @@
 package cytomine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -326,7 +327,7 @@ func (d *descriptor) side(root *contract.Node, dir task.Direction, r *report) {
 		}
 		seen[m.Key] = true
 		if !keyForm.MatchString(m.Key) {
-			r.found(ruleName, m.Pos(), "rename it", "%s: parameter names may hold letters, digits and _ only", p)
+			r.found(ruleName, m.Pos(), "rename it, e.g. "+parameterName(m.Key), "%s: parameter names may hold letters, digits and _ only", p)
 			continue
 		}
 		if other, ok := folded[strings.ToLower(m.Key)]; ok {
@@ -338,6 +339,12 @@ func (d *descriptor) side(root *contract.Node, dir task.Direction, r *report) {
 			d.parameter(m, dir, p, r)
 		}
 	}
+}
+
+// parameterName makes a valid name of one that is not.
+func parameterName(s string) string {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r > unicode.MaxASCII || !keyForm.MatchString(string(r)) })
+	return cmp.Or(strings.Join(words, "_"), "value")
 }
 
 // parameter reads one parameter.
@@ -534,7 +541,9 @@ func (d *descriptor) references(root *contract.Node, dir task.Direction, name st
 
 func (r *report) dangling(n *contract.Node, p string, root *contract.Node) {
 	mend := "write inputs/NAME or outputs/NAME of a parameter of this task"
-	if near := contract.Nearest(n.Str(), references(root)); near != "" {
+	if known := references(root); contains(known, "inputs/"+n.Str()) {
+		mend = "did you mean inputs/" + n.Str() + "?"
+	} else if near := contract.Nearest(n.Str(), known); near != "" {
 		mend = "did you mean " + near + "?"
 	}
 	r.found(ruleReference, n.Pos(), mend, "%s: %s is not an input/output of this task", p, quote(brief(n)))

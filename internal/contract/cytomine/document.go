@@ -81,6 +81,10 @@ func typeMend(n *contract.Node, want string) string {
 		return "write a number, without quotes"
 	case n.IsNull():
 		return "give it a value, or remove the key"
+	case want == "array" && n.Is(contract.NodeString):
+		return fmt.Sprintf("write a list: [%s]", printable(n.Text))
+	case want == "object":
+		return "write keys and values"
 	}
 	return "write " + article(want) + " " + want
 }
@@ -208,7 +212,9 @@ func (r *report) unknown(n *contract.Node, path string, known ...string) {
 				free = append(free, k)
 			}
 		}
-		if near := contract.Nearest(m.Key, free); near != "" {
+		if near := contract.Nearest(m.Key, free); contains(free, keyFor(m.Key)) {
+			mend = "did you mean " + keyFor(m.Key) + "?"
+		} else if near != "" {
 			mend = "did you mean " + near + "?"
 		}
 		r.found(ruleKey, m.Pos(), mend, "%s: unknown key, ignored", join(path, printable(m.Key)))

@@ -77,11 +77,15 @@ func (l *loader) descriptor() *descriptor {
 	if len(found) == 0 {
 		f := l.document.found(ruleNoDescriptor, contract.At{}, "add descriptor.yml", "descriptor is not found in the default location")
 		f.Why = cmp.Or(l.unusable(), "descriptor.yml or descriptor.yaml lies at the root")
-		if in := l.misplaced(); in != "" {
-			f.Mend = fmt.Sprintf("there is one at %s: name that folder", printable(in))
-			if l.zip != nil {
-				f.Mend = fmt.Sprintf("there is one at %s: zip the files, not the folder", printable(in))
+		if in := l.misplaced(); len(in) > 0 {
+			what, do := "there is one at "+printable(in[0]), "name that folder"
+			if len(in) > 1 {
+				what, do = fmt.Sprintf("there are %d, the first at %s", len(in), printable(in[0])), "name the folder of one"
 			}
+			if l.zip != nil {
+				do = "zip the files, not the folder"
+			}
+			f.Mend = what + ": " + do
 		}
 		return nil
 	}
@@ -138,12 +142,31 @@ func (l *loader) noImage(d *descriptor, c imageChoice) {
 	case d.imageFile != "":
 		f.Why = fmt.Sprintf("configuration.image.file names %s, which is not there", quote(d.imageFile))
 	}
+	if packed := l.elsewhere(isPackedTar); len(packed) > 0 && len(c.rivals) == 0 {
+		f.Mend = fmt.Sprintf("if %s is the image, name it in configuration.image.file", printable(packed[0]))
+	}
 	if d.imageFile != "" {
 		f.File = l.document.File
 	}
 	if l.zip == nil {
 		f.Mend += ", or a Dockerfile to build it from"
+		if recipes := l.elsewhere(isRecipe); len(recipes) > 0 {
+			f.Mend = fmt.Sprintf("there is %s: move it beside the descriptor, as Dockerfile, with what it copies", printable(recipes[0]))
+		}
+		f.Mend += "; of an image that is built already `longshore bundle --image NAME` makes a bundle"
 	}
+}
+
+// isPackedTar tells the name of a compressed tar.
+func isPackedTar(name string) bool {
+	n := strings.ToLower(name)
+	return strings.HasSuffix(n, ".tgz") || strings.HasSuffix(n, ".tar.gz")
+}
+
+// isRecipe tells what authors call Dockerfiles.
+func isRecipe(name string) bool {
+	n := strings.ToLower(name)
+	return n == "dockerfile" || strings.HasPrefix(n, "dockerfile.") || strings.HasSuffix(n, ".dockerfile")
 }
 
 // dockerfile returns the folder's Dockerfile.
@@ -225,7 +248,11 @@ func (l *loader) archive(d *descriptor, c imageChoice) {
 		broken = a.problem()
 	}
 	if broken != "" {
-		l.image.found(ruleArchive, contract.At{}, "write it anew with docker save", "%s: %s", printable(c.entry.name), broken).File = c.entry.name
+		f := l.image.found(ruleArchive, contract.At{}, "write it anew with docker save", "%s: %s", printable(c.entry.name), broken)
+		f.File = c.entry.name
+		if broken == msgNoManifest {
+			f.Why = "it holds neither manifest.json nor index.json; the output of docker export, for one, is no image"
+		}
 		return
 	}
 	if does := a.unportable(); does != "" {

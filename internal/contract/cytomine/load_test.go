@@ -1,6 +1,7 @@
 package cytomine_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"errors"
@@ -639,7 +640,11 @@ func TestRecognise(t *testing.T) {
 		{"bundle", bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: image}), contract.Certain},
 		{"upper case", folder(t, map[string]string{"DESCRIPTOR.YAML": base}), contract.Certain},
 		{"broken descriptor", folder(t, map[string]string{"descriptor.yml": "a: ["}), contract.Likely},
-		{"zipped folder", bundle(t, member{name: "task/descriptor.yml", content: base}), contract.Likely},
+		{"zipped folder", bundle(t, member{name: "task/descriptor.yml", content: base}), contract.Possible},
+		{"zipped folder of a Mac", bundle(t, member{name: "task/descriptor.yml", content: base}, member{name: "__MACOSX/task/._descriptor.yml", content: "x"}), contract.Possible},
+		{"two entries of one name", bundle(t, member{name: "descriptor.yml", content: base}, member{name: "descriptor.yml", content: base}), contract.Likely},
+		{"repository of tasks", folder(t, map[string]string{"README.md": "", "a/Dockerfile": recipe, "b/descriptor.yml": base}), contract.Possible},
+		{"folder of another thing", folder(t, map[string]string{"b/descriptor.yml": "a: 1", "c/other.yml": base}), contract.No},
 		{"nothing", folder(t, map[string]string{"Dockerfile": recipe}), contract.No},
 		{"no tree", contract.Source{}, contract.No},
 		{"other file", named(described(t, base), "Dockerfile"), contract.No},
@@ -659,6 +664,89 @@ func TestRecognise(t *testing.T) {
 func named(src contract.Source, file string) contract.Source {
 	src.File = file
 	return src
+}
+
+// TestMends: what is said of packages that have all they need, in other places.
+func TestMends(t *testing.T) {
+	image := imageTar(t)
+	whole := bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: image + strings.Repeat("\x00", 1<<20)})
+	data, err := os.ReadFile(whole.Archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, want string
+		src        contract.Source
+	}{
+		{"one below", "there is one at app/descriptor.yml: name that folder", folder(t, map[string]string{"Dockerfile": recipe, "app/descriptor.yml": base})},
+		{"several below", "there are 2, the first at a/descriptor.yml: name the folder of one", folder(t, map[string]string{"a/descriptor.yml": base, "b/descriptor.yaml": base})},
+		{"zipped folder", "there is one at task/descriptor.yml: zip the files, not the folder", bundle(t, member{name: "task/descriptor.yml", content: base}, member{name: "__MACOSX/task/._descriptor.yml", content: "x"})},
+		{"recipe below", "there is docker/Dockerfile: move it beside the descriptor", folder(t, map[string]string{"descriptor.yml": base, "docker/Dockerfile": recipe})},
+		{"recipe of another name", "there is Dockerfile.prod: move it beside the descriptor", folder(t, map[string]string{"descriptor.yml": base, "Dockerfile.prod": recipe})},
+		{"nothing to build", "`longshore bundle --image NAME` makes a bundle", folder(t, map[string]string{"descriptor.yml": base})},
+		{"packed archive", "if image.tar.gz is the image, name it in configuration.image.file", bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar.gz", content: "x"})},
+		{"docker export", "the output of docker export", bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: tarOf(t, map[string]string{"bin/sh": "x"})})},
+		{"type of Python", "did you mean integer?", described(t, withInput(t, "n: {display_name: N, description: x, type: int}"))},
+		{"option of JSON Schema", "did you mean geq?", described(t, withInput(t, "n: {display_name: N, description: x, type: {id: integer, minimum: 1, leq: x}}"))},
+		{"key of Compose", "did you mean ram?", described(t, strings.Replace(base, "output_folder: /outputs", "output_folder: /outputs\n  resources: {memory: 1Gi, cpus: 0}", 1))},
+		{"name with a dash", "rename it, e.g. my_in", described(t, withInput(t, "my-in: {display_name: N, description: x, type: integer}"))},
+		{"reference without side", "did you mean inputs/n?", described(t, withOutput(t, "sum: {display_name: Sum, description: x, type: number, dependencies: {derived_from: n}}"))},
+		{"one format", "write a list: [png]", described(t, withInput(t, "n: {display_name: N, description: x, type: {id: image, formats: png}}"))},
+		{"wsi", "or take the package as it is with --legacy", described(t, withInput(t, "n: {display_name: N, description: x, type: wsi}"))},
+		{"latin 1", "descriptor.yml:7:18: error: not valid YAML: the file is not UTF-8 text", described(t, strings.Replace(base, "first_name: A", "first_name: \xc9", 1))},
+		{"damaged behind the image", "image.tar: unknown image archive format: zip: checksum error", archive(t, damaged(t, data))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, findings := cytomine.New().Load(c.src, contract.Options{})
+			text := ""
+			for _, f := range findings {
+				text += f.String() + "\n"
+			}
+			if !task.HasErrors(findings) || !strings.Contains(text, c.want) {
+				t.Errorf("%q is not in %s", c.want, text)
+			}
+		})
+	}
+}
+
+// Old versions of Docker save a layer that occurs twice as a link; a link that leads nowhere in the archive is no layer.
+func TestLinkedLayers(t *testing.T) {
+	for to, want := range map[string]bool{"../b/layer.tar": true, "../c/layer.tar": false, "/etc/passwd": false, "../../etc/passwd": false, "../a/layer.tar": false} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		add := func(h tar.Header, content string) {
+			h.Mode, h.Size = 0o644, int64(len(content))
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write([]byte(content)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(tar.Header{Name: "a/layer.tar", Typeflag: tar.TypeSymlink, Linkname: to}, "")
+		add(tar.Header{Name: "b/layer.tar"}, "layer")
+		add(tar.Header{Name: "c.json"}, "{}")
+		add(tar.Header{Name: "manifest.json"}, `[{"Config":"c.json","RepoTags":["org/example/cells:1.2.3"],"Layers":["a/layer.tar","b/layer.tar"]}]`)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, findings := cytomine.New().Load(bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: b.String()}), contract.Options{})
+		if task.HasErrors(findings) == want {
+			t.Errorf("a layer that is a link to %s: %v", to, said(findings))
+		}
+	}
+}
+
+// damaged returns a zip whose last entry has another checksum than it says.
+func damaged(t *testing.T, data []byte) []byte {
+	t.Helper()
+	last := bytes.LastIndex(data, []byte("PK\x01\x02"))
+	if last < 0 {
+		t.Fatal("no central directory")
+	}
+	data = bytes.Clone(data)
+	data[last+16] ^= 0xff
+	return data
 }
 
 // A named pipe for a descriptor must not be opened: that waits for a writer.

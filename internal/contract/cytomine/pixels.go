@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"image/jpeg"
 	"io"
 	"os"
@@ -208,12 +209,9 @@ func checkSlideZip(t task.Type, x *extra, name string) (string, error) {
 		if f.Mode().IsDir() {
 			continue
 		}
-		if !f.Mode().IsRegular() {
-			return msgImageFormat, nil
-		}
 		p, ok := lookInto(f)
 		if !ok || p.format != "dicom" {
-			return msgImageFormat, nil
+			return "", fmt.Errorf("%s in it is no DICOM file, and a zip is taken for a slide", printable(f.Name))
 		}
 		folder := path.Dir(strings.ReplaceAll(f.Name, `\`, "/"))
 		if top == "" {
@@ -236,6 +234,9 @@ func checkSlideZip(t task.Type, x *extra, name string) (string, error) {
 const maxHead = 1 << 20
 
 func lookInto(f *zip.File) (picture, bool) {
+	if !f.Mode().IsRegular() {
+		return picture{}, false
+	}
 	in, err := f.Open()
 	if err != nil {
 		return picture{}, false

@@ -200,7 +200,7 @@ func (s *stager) onDisk(at string, t task.Type, x *extra, name string) {
 func (s *stager) zipped(at string, t task.Type, x *extra, name string) {
 	bad, err := checkSlideZip(t, x, name)
 	switch {
-	case errors.Is(err, errNested):
+	case err != nil:
 		s.problem(at, problem{code: codeValue, message: msgImageFormat, why: filepath.Base(name) + ": " + err.Error(), mend: "zip the DICOM files themselves or one folder of them, or give the folder instead of a zip"})
 	case bad != "":
 		s.problem(at, problem{code: codeValue, message: bad, why: filepath.Base(name) + " is a zip, which is taken for a slide in DICOM files", mend: "it takes: " + describe(t, x)})

@@ -1,6 +1,7 @@
 package cytomine
 
 import (
+	"archive/zip"
 	"io/fs"
 	"path"
 	"strings"
@@ -8,8 +9,8 @@ import (
 	"longshore/internal/contract"
 )
 
-// Recognise looks for a descriptor.yml at the root, or in the root's only folder, and whether it names a namespace and
-// parameters.
+// Recognise looks for a descriptor.yml at the root, and whether it names a namespace and parameters. One in a folder of the root
+// is no package yet, but Load says what to do.
 func (Contract) Recognise(src contract.Source) contract.Recognition {
 	if src.FS == nil {
 		return contract.Recognition{}
@@ -19,25 +20,53 @@ func (Contract) Recognise(src contract.Source) contract.Recognition {
 	}
 	list, err := fs.ReadDir(src.FS, ".")
 	if err != nil {
-		return contract.Recognition{}
+		return unlisted(src.FS)
 	}
 	for _, d := range list {
 		if !d.IsDir() && isDescriptor(d.Name()) {
 			return recognition(src.FS, d.Name(), contract.Likely)
 		}
 	}
-	if src.Archive == "" || len(list) != 1 || !list[0].IsDir() {
+	if len(list) > maxFolders {
 		return contract.Recognition{}
 	}
-	// The folder was zipped in place of its files: Load says so.
-	inner, err := fs.ReadDir(src.FS, list[0].Name())
+	for _, d := range list {
+		if name := descriptorIn(src.FS, d); name != "" && looksLike(src.FS, name) {
+			return contract.Recognition{Certainty: contract.Possible, Evidence: printable(name) + " with namespace, inputs and outputs"}
+		}
+	}
+	return contract.Recognition{}
+}
+
+// maxFolders bounds the folders that are searched for a descriptor which does not lie where it should.
+const maxFolders = 200
+
+// descriptorIn returns the path of the descriptor in a folder of the root, "" when it has none.
+func descriptorIn(fsys fs.FS, d fs.DirEntry) string {
+	if !d.IsDir() {
+		return ""
+	}
+	list, err := fs.ReadDir(fsys, d.Name())
 	if err != nil {
+		return ""
+	}
+	for _, f := range list {
+		if name := path.Join(d.Name(), f.Name()); !f.IsDir() && isDescriptor(f.Name()) && !besideMac(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// unlisted recognises a bundle whose root cannot be listed, as entries occur twice: Load says so.
+func unlisted(fsys fs.FS) contract.Recognition {
+	z, ok := fsys.(*zip.Reader)
+	if !ok {
 		return contract.Recognition{}
 	}
-	for _, d := range inner {
-		name := path.Join(list[0].Name(), d.Name())
-		if r := recognition(src.FS, name, contract.No); isDescriptor(d.Name()) && r.Certainty == contract.Certain {
-			return contract.Recognition{Certainty: contract.Likely, Evidence: r.Evidence}
+	for _, f := range z.File {
+		if isDescriptor(f.Name) {
+			return contract.Recognition{Certainty: contract.Likely, Evidence: printable(f.Name), Manifest: f.Name}
 		}
 	}
 	return contract.Recognition{}

@@ -1,6 +1,7 @@
 package cytomine
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/big"
@@ -72,11 +73,11 @@ func (r *report) typ(n *contract.Node, path string) (t task.Type, x *extra, ok b
 		kind = task.Image
 		r.portable(id.Pos(), path, "has no type wsi any more", "write {id: image, formats: [wsidicom]}")
 	case kind == kindWSI:
-		r.found(ruleWSI, id.Pos(), "replace it", `%s: "wsi" was removed upstream; use {id: image, formats: [wsidicom]}`, path)
+		r.found(ruleWSI, id.Pos(), "replace it, or take the package as it is with --legacy", `%s: "wsi" was removed upstream; use {id: image, formats: [wsidicom]}`, path)
 		return t, nil, false
 	case !slices.Contains(kinds(), kind):
 		mend := "choose one of them"
-		if near := contract.Nearest(id.Text, kindNames()); near != "" {
+		if near := cmp.Or(string(typeFor(id.Text)), contract.Nearest(id.Text, kindNames())); near != "" {
 			mend = "did you mean " + near + "?"
 		}
 		r.found(ruleTypeID, id.Pos(), mend, "%s: unknown type %s; known: %s", path, quote(id.Text), strings.Join(kindNames(), ", "))

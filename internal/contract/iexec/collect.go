@@ -55,7 +55,7 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 	c.deterministicOutput()
 	c.hints()
 	got := task.Collected{Outputs: c.outputs, Digest: c.digest, DigestRule: c.rule, Notes: c.notes, Warnings: c.warnings}
-	if found := c.problems.Findings; len(found) > 0 && left.Exit.Code == 0 {
+	if found := c.problems.Findings; len(found) > 0 && (left.Exit.Code == 0 || x.AnyEnd) {
 		got.Failure = &task.Failure{Reason: task.ReasonOutput, Message: found[0].What, Hint: found[0].Mend, Findings: found}
 	}
 	return got, nil
@@ -102,8 +102,12 @@ func (c *collector) collectLegacy(entries []entry) error {
 	if err := c.legacy(changed, len(entries) == len(changed)); err != nil {
 		return err
 	}
-	if c.left.Exit.Code != 0 && c.digest != "" {
-		c.note(wordDeterministicFailure + ": iExec v2 ignores the exit code and would contribute this digest")
+	if c.left.Exit.Code != 0 && c.digest != "" && !c.x.AnyEnd {
+		said := "iExec v2 ignores the exit code and would contribute this digest"
+		if c.rule != ruleTextArchive {
+			said = wordDeterministicFailure + ": " + said
+		}
+		c.note("%s", said)
 	}
 	return nil
 }

@@ -97,6 +97,8 @@ type plan struct {
 	Secrets map[string]string `json:"secrets,omitempty"`
 	// Bulk tells that the request names a bulk of datasets, which is not fetched.
 	Bulk bool `json:"bulk,omitempty"`
+	// AnyEnd takes a run of v1 or v2 for a success however the app ends.
+	AnyEnd bool `json:"anyEnd,omitempty"`
 	// Lenient decodes hexadecimal text as workers do, who take any character for a digit.
 	Lenient bool `json:"lenient,omitempty"`
 	// LongNames accepts result files for whose names iExec drops the whole result.

@@ -33,7 +33,7 @@ type loader struct {
 }
 
 // Load reads the manifest, of any generation and form. Opts.Variant may force a generation from v3 on ("v3" to "v9"),
-// drop the demand for an enclave ("standard"), decode hexadecimal text as workers do ("lenient"), accept long names of result
+// drop the demand for an enclave ("standard"), take any end of a v1 or v2 app for success ("any-end"), decode hexadecimal text as workers do ("lenient"), accept long names of result
 // files ("long-names"), and read params and checksums as workers do ("exact"); they are joined by commas.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
 	l := &loader{report: newReport(""), src: src, opts: opts, task: &task.Task{Contract: "iexec", Exchange: task.Files, FreeEnv: true}}
@@ -165,6 +165,8 @@ func (l *loader) variant() {
 		switch {
 		case w == "standard":
 			l.standard = true
+		case !later && w == "any-end":
+			l.plan.AnyEnd = true
 		case later && w == "lenient":
 			l.plan.Lenient = true
 		case later && w == "long-names":
@@ -179,7 +181,7 @@ func (l *loader) variant() {
 			l.plan.Generation, l.plan.HashNames = generationV5, true
 		case w == string(l.plan.Generation):
 		default:
-			l.add(ruleVariant, contract.At{}, `"standard", or for manifests from v3 on: lenient, long-names, exact, v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
+			l.add(ruleVariant, contract.At{}, `"standard"; for v1 and v2: any-end; for manifests from v3 on: lenient, long-names, exact, v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
 			continue
 		}
 		l.note("as asked for: %s", w)

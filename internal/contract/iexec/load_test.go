@@ -265,6 +265,7 @@ func TestFindings(t *testing.T) {
 		{"IEXEC038", later("", `,"license":"MIT"`), "the dapp registry also demands description, author, logo, social, buyConf, app.owner, app.checksum"},
 		{"IEXEC039", old(image, `"dirinuri":"http://example.com/Dockerfile"`), "Dockerfile is not supported in the input directory"},
 		{"IEXEC041", later("", `,"buyConf":{"params":{"wrong":"a"}}`), `buyConf.params as a whole is taken for arguments, as workers do: Unknown key "wrong" in params`},
+		{"IEXEC041", later("", `,"buyConf":{"params":{"iexec_arg":"a"}}`), `Unknown key "iexec_arg" in params; did you mean iexec_args?`},
 		{"IEXEC041", later("", `,"buyConf":{"params":"{\"wrong_field1\":\"a\"}"}`), `Unknown key "wrong_field1" in params`},
 		{"IEXEC041", later("", `,"buyConf":{"params":{"iexec_developer_logger":true}}`), "iexec_developer_logger is dropped here"},
 		{"IEXEC042", later("", `,"buyConf":{"params":{"iexec_result_storage_provider":"box"}}`), `"box" is not a valid storage provider, use one of the supported providers (dropbox, ipfs)`},

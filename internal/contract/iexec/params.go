@@ -56,7 +56,11 @@ func (l *loader) parseParams(raw string) (p params, why string) {
 func (l *loader) paramsOf(n *contract.Node, manifest bool) (p params, why string) {
 	for _, m := range n.Members {
 		if !slices.Contains(paramKeys, m.Key) && (l.exact || m.Key != droppedParam) {
-			return params{}, fmt.Sprintf("Unknown key %q in params", m.Key)
+			why = fmt.Sprintf("Unknown key %q in params", m.Key)
+			if near := contract.Nearest(m.Key, paramKeys); near != "" {
+				why += "; did you mean " + near + "?"
+			}
+			return params{}, why
 		}
 	}
 	p.Dropped = n.Has(droppedParam)

@@ -29,7 +29,7 @@ func (Contract) Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task
 	if what := checksumProblem(t, p, img); what != "" {
 		return nil, task.Errorf(task.ReasonImage, "%s", what).WithHint("name the image that was deployed, or correct the checksum")
 	}
-	x := &task.Execution{Resources: contract.ResourcesOf(t, v), Network: t.Network}
+	x := &task.Execution{Resources: contract.ResourcesOf(t, v), Network: t.Network, AnyEnd: p.AnyEnd}
 	if p.Seconds > 0 {
 		x.Timeouts.Run = time.Duration(p.Seconds) * time.Second
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"longshore/internal/contract"
@@ -90,45 +91,49 @@ func hasDotDot(p string) bool {
 	return false
 }
 
-// checkChannels compares the channels of one template with each other.
+// checkChannels compares the channels of one template with each other: each with those before it, found by name or path, as a
+// stranger's file can have thousands.
 func (r *reader) checkChannels(t template) {
-	for i, c := range t.Inputs {
-		r.checkTwice(c, t.Inputs[:i])
+	r.checkTwice(t.Inputs)
+	r.checkTwice(t.Outputs)
+	inputs := map[string]bool{}
+	for _, in := range t.Inputs {
+		inputs[in.Name] = true
 	}
-	for i, c := range t.Outputs {
-		r.checkTwice(c, t.Outputs[:i])
-		for _, in := range t.Inputs {
-			if in.Name == c.Name && c.Name != "" {
-				r.Warn(ruleChannelShared, c.At, "give them different names", "Kaapana's Kubernetes runner makes two volumes `vol-%s`, which the API server refuses.", c.Name)
+	for _, c := range t.Outputs {
+		if inputs[c.Name] && c.Name != "" {
+			r.Warn(ruleChannelShared, c.At, "give them different names", "Kaapana's Kubernetes runner makes two volumes `vol-%s`, which the API server refuses.", c.Name)
+		}
+	}
+	r.checkPaths(slices.Concat(t.Inputs, t.Outputs))
+}
+
+func (r *reader) checkTwice(channels []channel) {
+	seen := map[string]bool{}
+	for _, c := range channels {
+		if seen[c.Name] && c.Name != "" {
+			r.Error(ruleChannelTwice, c.At, "give each channel its own name", "Channel `%s` is declared twice; nothing can be bound to it unambiguously.", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// checkPaths looks for channels on one path, and for channels inside others.
+func (r *reader) checkPaths(channels []channel) {
+	at := map[string]channel{}
+	for _, c := range channels {
+		if first, ok := at[c.Path]; ok {
+			r.Error(rulePathTwice, c.At, "give each channel a path of its own", "`%s` and `%s` are both mounted at `%s`; Kaapana drops the second.", first.Name, c.Name, c.Path)
+		} else if c.Path != "" {
+			at[c.Path] = c
+		}
+	}
+	for _, c := range channels {
+		for dir := path.Dir(c.Path); len(dir) > 1; dir = path.Dir(dir) {
+			if _, ok := at[dir]; ok {
+				r.Warn(rulePathNested, c.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", c.Path, dir)
 			}
 		}
-	}
-	all := append(append([]channel(nil), t.Inputs...), t.Outputs...)
-	for i, b := range all {
-		for _, a := range all[:i] {
-			r.checkPaths(a, b)
-		}
-	}
-}
-
-func (r *reader) checkTwice(c channel, earlier []channel) {
-	for _, e := range earlier {
-		if e.Name == c.Name && c.Name != "" {
-			r.Error(ruleChannelTwice, c.At, "give each channel its own name", "Channel `%s` is declared twice; nothing can be bound to it unambiguously.", c.Name)
-			return
-		}
-	}
-}
-
-func (r *reader) checkPaths(a, b channel) {
-	switch {
-	case a.Path == "" || b.Path == "":
-	case a.Path == b.Path:
-		r.Error(rulePathTwice, b.At, "give each channel a path of its own", "`%s` and `%s` are both mounted at `%s`; Kaapana drops the second.", a.Name, b.Name, b.Path)
-	case inside(b.Path, a.Path):
-		r.Warn(rulePathNested, b.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", b.Path, a.Path)
-	case inside(a.Path, b.Path):
-		r.Warn(rulePathNested, b.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", a.Path, b.Path)
 	}
 }
 

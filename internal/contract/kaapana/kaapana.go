@@ -35,6 +35,7 @@ var (
 	_ contract.Contract     = Contract{}
 	_ contract.ImageChecker = Contract{}
 	_ contract.Exampler     = Contract{}
+	_ contract.Bundler      = Contract{}
 	_ contract.Scaffolder   = Contract{}
 	_ contract.CompatModes  = Contract{}
 

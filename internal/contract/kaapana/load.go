@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"longshore/internal/contract"
@@ -36,7 +35,11 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	data, err := contract.ReadText(src.FS, name)
 	r := &reader{Report: contract.Report{File: name}, own: opts.Own}
 	if err != nil {
-		r.Error(ruleFileKind, contract.At{}, "", "%v", err)
+		if st, lerr := fs.Lstat(src.FS, name); lerr == nil && st.Mode()&fs.ModeSymlink != 0 {
+			r.Error(ruleFileKind, contract.At{}, "put the file itself there", "%s is a link that leads out of the package, or to no file.", name)
+			return nil, r.Findings
+		}
+		r.Error(ruleFileKind, contract.At{}, "put a regular file of at most 1 MiB there", "%v", err)
 		return nil, r.Findings
 	}
 	if len(data) > fileLimit {
@@ -51,7 +54,9 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 		return loadTask(r, n, src, opts)
 	}
 	t := r.task(n, opts.Variant, detail{File: name, Compat: compatOf(opts)})
-	r.build(t, src, name)
+	if r.build(t, src, name); opts.Image != "" {
+		t.Image = task.ImageSource{Kind: task.ImageReference, Name: opts.Image}
+	}
 	if len(found) > 1 && src.File == "" {
 		t.Notes = append(t.Notes, fmt.Sprintf("%s is read; %s is there too", found[0], found[1]))
 	}
@@ -182,19 +187,26 @@ func (u *template) fill(t *task.Task, compat string) {
 // both are called by their aliases then.
 func (u *template) parameters() []task.Parameter {
 	ps := []task.Parameter{}
+	channels, variables := map[string]bool{}, map[string]bool{}
+	for _, c := range u.Inputs {
+		channels[c.Name] = true
+	}
+	for _, v := range u.Env {
+		variables[v.Name] = true
+	}
 	for _, c := range u.Inputs {
 		p := task.Parameter{
 			Name: c.Name, Direction: task.Input, Aliases: []string{inputAlias(c.Name)}, Description: c.Description,
 			Type: task.Type{Kind: task.Directory}, Place: task.Place{Kind: task.PlaceFolder, Path: c.Path},
 		}
-		if slices.ContainsFunc(u.Env, func(v variable) bool { return v.Name == c.Name }) {
+		if variables[c.Name] {
 			p.Name, p.Aliases = inputAlias(c.Name), nil
 		}
 		ps = append(ps, p)
 	}
 	for _, v := range u.Env {
 		p := v.parameter()
-		if slices.ContainsFunc(u.Inputs, func(c channel) bool { return c.Name == v.Name }) {
+		if channels[v.Name] {
 			p.Name, p.Aliases = envAlias(v.Name), nil
 		}
 		ps = append(ps, p)

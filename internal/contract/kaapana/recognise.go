@@ -82,6 +82,9 @@ func recogniseText(data []byte) contract.Recognition {
 	n, err := contract.ParseJSON(r.render(data, environmentOf(fileName, contract.Options{})))
 	if err != nil {
 		// A template outside of strings, or a mistake that Load will show: some words are nobody else's.
+		if bytes.IndexByte(data, 0) >= 0 {
+			return contract.Recognition{} // no text: an image's archive has those words too
+		}
 		for _, word := range []string{`"taskTemplate"`, `"mounted_path"`, `"volume_source"`} {
 			if bytes.Contains(data, []byte(word)) {
 				return contract.Recognition{Certainty: contract.Likely, Evidence: "the word " + word}
@@ -120,7 +123,7 @@ func isTaskFile(n *contract.Node) bool {
 func filesIn(fsys fs.FS) []string {
 	var found []string
 	for _, p := range places {
-		if _, err := fs.Stat(fsys, p); err == nil {
+		if _, err := fs.Stat(fsys, p); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is there too: Load says why
 			found = append(found, p)
 		}
 	}

@@ -81,6 +81,7 @@ func (r *reader) amounts(n *contract.Node, path string) map[string]amount {
 			out[key] = a
 		default:
 			f := r.Add(task.SeverityWarning, ruleResourceKey, m.Pos(), "`%s` is not enforced by Longshore.", m.Key)
+			f.Mend = "leave it for the platform, or remove it"
 			if near := contract.Nearest(m.Key, []string{keyMemory, keyCPU, keyDisk, "nvidia.com/gpu"}); near != "" {
 				f.Mend = fmt.Sprintf("did you mean `%s`?", near)
 			}

@@ -240,6 +240,7 @@ func TestNoFindings(t *testing.T) {
 		env(`"name": "A", "value": "", "type": "int", "choices": null`),
 		env(`"name": "A", "value": "5", "choices": []`),
 		env(`"name": "A", "value": "TRUE", "type": "boolean", "description": null`),
+		scaleRule(`"type": "limit", "mode": "sum", "scale_factor": 1, "target_regex": "(?u).*"`),
 		rest(`"command": null, "resources": null`),
 		rest(`"resources": {}`),
 		rest(`"resources": {"limits": {"memory": "1.5Gi", "cpu": "0.5", "nvidia.com/gpu": "1"}, "requests": {"memory": "0", "cpu": null}}`),
@@ -248,6 +249,31 @@ func TestNoFindings(t *testing.T) {
 		for _, f := range findings {
 			if f.Severity != N && f.Rule != "resources-quantity-kaapana" {
 				t.Errorf("%s: %v", doc, f)
+			}
+		}
+	}
+}
+
+// What is meant for whole paths is not taken for a pattern of file names.
+func TestRegexBasename(t *testing.T) {
+	for regex, told := range map[string]bool{
+		`1\\.dcm`: true, `[\\w.-]+`: true, `1.*\\.dcm`: true, `^abc$`: true, `(?i)x\\.dcm`: true,
+		`.*1\\.dcm`: false, `^.*\\.txt$`: false, `(?i).*\\.dcm`: false, `(?s:.*)`: false, `(.*\\.nii|x)`: false, `\\A(?P<n>.*)`: false, `a/1`: false,
+	} {
+		_, findings := load(t, container(scaleRule(`"type": "limit", "mode": "sum", "scale_factor": 1, "target_regex": "`+regex+`"`).String()), "")
+		if f := find(findings, "scale-regex-basename"); (f != nil) != told || task.HasErrors(findings) {
+			t.Errorf("%s: %v, want a note: %v", regex, findings, told)
+		}
+	}
+}
+
+// Every finding above a note says how to mend it.
+func TestMends(t *testing.T) {
+	for _, c := range ruleCases {
+		_, findings := load(t, container(c.doc.String()), "")
+		for _, f := range findings {
+			if f.Severity != N && f.Mend == "" {
+				t.Errorf("%s: %v has no mend", c.doc, f)
 			}
 		}
 	}

@@ -372,3 +372,18 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// A fixed value is the package's own: it reaches the program even if no caller could give it.
+func TestFixedValue(t *testing.T) {
+	for _, fields := range []string{`"choices": ["b", "c"]`, `"type": "int"`, `"type": "boolean"`} {
+		tk := loaded(t, container(env(`"name": "E", "value": "a", "adjustable": false, `+fields).String()), "")
+		for _, given := range []map[string]task.Given{nil, {"E": task.GivenText("a")}} {
+			if got := fmt.Sprint(envOf(prepared(t, tk, task.Request{Inputs: given}))); got != "[{E a}]" {
+				t.Errorf("%s, given %v: %s", fields, given, got)
+			}
+		}
+		if _, err := prepare(t, tk, task.Request{Inputs: map[string]task.Given{"E": task.GivenText("b")}}); task.CodeOf(err) != task.ReasonInput {
+			t.Errorf("%s: another value is taken: %v", fields, err)
+		}
+	}
+}

@@ -76,6 +76,7 @@ func (r *reader) word(n *contract.Node, at, key string, words ...string) string 
 	}
 	if !v.Is(contract.NodeString) || !slices.Contains(words, v.Text) {
 		f := r.Add(task.SeverityError, ruleFieldType, v.Pos(), "`%s` must be %s, found %s", member(at, key), strings.Join(words, " or "), quoted(v))
+		f.Mend = "write one of " + strings.Join(words, ", ")
 		if near := contract.Nearest(v.Text, words); near != "" {
 			f.Mend = "write \"" + near + "\""
 		}

@@ -91,6 +91,7 @@ func (r *reader) volumes(n *contract.Node, key string) []volume {
 	}
 	items, _ := r.list(n, "", key)
 	var out []volume
+	seen := map[string]bool{}
 	for i, it := range items {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if !r.isObject(it, at) {
@@ -106,9 +107,10 @@ func (r *reader) volumes(n *contract.Node, key string) []volume {
 				v.Rule = r.scaleRule(rule, member(at, "scale_rule"))
 			}
 		}
-		if slices.ContainsFunc(out, func(o volume) bool { return o.Name == v.Name }) {
+		if seen[v.Name] {
 			continue // the first wins
 		}
+		seen[v.Name] = true
 		out = append(out, v)
 	}
 	return out
@@ -155,6 +157,7 @@ func (r *reader) settings(n *contract.Node) []setting {
 	}
 	items, _ := r.list(n, "", "env")
 	var out []setting
+	seen := map[string]bool{}
 	for i, it := range items {
 		at := fmt.Sprintf("env[%d]", i)
 		if !r.isObject(it, at) {
@@ -167,9 +170,10 @@ func (r *reader) settings(n *contract.Node) []setting {
 			continue
 		}
 		r.variableValue(it, at, &v)
-		if slices.ContainsFunc(out, func(s setting) bool { return s.Name == v.Name }) {
+		if seen[v.Name] {
 			r.Warn(ruleEnvTwice, it.Pos(), "set it once", "`%s` is set twice; the first counts where the template declares it, the last value otherwise.", v.Name)
 		}
+		seen[v.Name] = true
 		out = append(out, setting{v.Name, v.Value, it.Pos()})
 	}
 	return out

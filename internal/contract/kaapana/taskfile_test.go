@@ -105,6 +105,11 @@ func TestTaskMerge(t *testing.T) {
 	if x := prepared(t, tk, req); len(x.Process.Entrypoint) != 1 {
 		t.Errorf("%+v", x.Process)
 	}
+	for _, key := range []string{"inputs", "outputs"} {
+		if _, findings = loadTask(t, one(`"`+key+`": null`)); find(findings, "field-type") == nil {
+			t.Errorf("%s: null passes here, and fails in Kaapana: %v", key, findings)
+		}
+	}
 	if _, findings = loadTask(t, one(`"env": [{"name": "F", "value": "other"}]`)); find(findings, "env-not-adjustable") == nil {
 		t.Errorf("%v", findings)
 	}

@@ -28,6 +28,7 @@ const (
 func (r *reader) env(n *contract.Node, path string) []variable {
 	items, _ := r.list(n, path, "env")
 	var out []variable
+	at := map[string]int{}
 	for i, it := range items {
 		p := fmt.Sprintf("%s[%d]", member(path, "env"), i)
 		if !r.isObject(it, p) {
@@ -37,11 +38,12 @@ func (r *reader) env(n *contract.Node, path string) []variable {
 		if v.Name == "" {
 			continue
 		}
-		if j := slices.IndexFunc(out, func(o variable) bool { return o.Name == v.Name }); j >= 0 {
+		if j, ok := at[v.Name]; ok {
 			r.Warn(ruleEnvTwice, it.Pos(), "declare it once", "`%s` is declared twice; the last value reaches the container.", v.Name)
 			out[j] = v
 			continue
 		}
+		at[v.Name] = len(out)
 		out = append(out, v)
 	}
 	return out
@@ -154,7 +156,9 @@ func (r *reader) checkDefault(v variable, at contract.At) {
 }
 
 // chosen tells whether text is among the choices, if there are any.
-func (v variable) chosen(text string) bool { return len(v.Choices) == 0 || slices.Contains(v.Choices, text) }
+func (v variable) chosen(text string) bool {
+	return len(v.Choices) == 0 || slices.Contains(v.Choices, text)
+}
 
 // own tells whether the template's value is one that its choices and type allow.
 func (v variable) own() bool { return v.chosen(v.Value) && (v.Unset || v.fits(v.Value)) }

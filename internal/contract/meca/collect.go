@@ -14,7 +14,7 @@ import (
 const maxInline = 1 << 20
 
 // Collect returns the reply's body as the output "output", whatever its status. A status of 400 or more is a failure, which
-// MECA itself hides, unless the execution accepts any; so is a reply of more than 64 MiB.
+// MECA itself hides, and so is a reply of more than 64 MiB, unless the execution follows MECA's own executor.
 func (Contract) Collect(_ *task.Task, x *task.Execution, left task.Leftovers) (task.Collected, error) {
 	c := task.Collected{Outputs: map[string]task.Value{}}
 	r := left.Response
@@ -43,7 +43,7 @@ func (Contract) Collect(_ *task.Task, x *task.Execution, left task.Leftovers) (t
 			Message: fmt.Sprintf("task answered HTTP %d: %s", r.Status, excerpt(head)),
 			Hint:    "the whole reply is kept as the output; the container's log may say more",
 		}
-	case st.Size() > maxBody:
+	case st.Size() > maxBody && !anyStatus:
 		c.Failure = &task.Failure{
 			Reason:  task.ReasonBadResponse,
 			Message: fmt.Sprintf("task reply larger than %s", task.Bytes(maxBody)),

@@ -70,7 +70,7 @@ func (l *loader) config() config {
 		return c
 	}
 	if root.Kind != contract.NodeObject && root.Kind != contract.NodeNull {
-		l.syntax(root.Pos(), "must be an object, found "+string(root.Kind)).Mend = `write {"resource": {…}}`
+		l.syntax(root.Pos(), "must be an object, found "+jsonKind(root)).Mend = `write {"resource": {…}}`
 		return c
 	}
 	first := len(l.findings)
@@ -169,7 +169,15 @@ func (l *loader) wrongType(n *contract.Node, field, want string) {
 	if field != "" {
 		key += "." + field
 	}
-	l.found(ruleType, configuration, n.Pos(), "config.json: %s must be %s, found %s", key, want, n.Kind).Mend = "write a JSON " + want
+	l.found(ruleType, configuration, n.Pos(), "config.json: %s must be %s, found %s", key, want, jsonKind(n)).Mend = "write a JSON " + want
+}
+
+// jsonKind is a value's kind in the word of JSON.
+func jsonKind(n *contract.Node) string {
+	if n.Kind == contract.NodeList {
+		return "array"
+	}
+	return string(n.Kind)
 }
 
 // fields reads the members of the resource object. Each missing or wrong one keeps its default.

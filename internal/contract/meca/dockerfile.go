@@ -31,14 +31,16 @@ func (l *loader) recipe() {
 		l.found(ruleRecipe, dockerfile, contract.At{}, "Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim"
 		return
 	}
-	left := maxCopies
+	left, ignored := maxCopies, contract.Ignored(l.fs, dockerfile)
 	for _, st := range r.Stages {
 		for _, c := range st.Copies {
 			if left -= len(c.Sources); c.From == "" && left >= 0 {
-				l.copies(c)
+				l.copies(c, ignored)
 			}
 		}
 	}
+	l.brackets("CMD", r.Final().Cmd, r.Final().CmdLine)
+	l.brackets("ENTRYPOINT", r.Final().Entrypoint, r.Final().EntrypointLine)
 	if !exposes(r) {
 		add := l.found(ruleExpose, dockerfile, contract.At{Line: r.Final().Line}, "Dockerfile does not EXPOSE 8080; MECA tasks must listen on port 8080")
 		add.Why = "unless the image it builds on does"
@@ -46,8 +48,17 @@ func (l *loader) recipe() {
 	}
 }
 
+// brackets warns of a command that was meant as JSON: what is not quite, a build takes for a shell's words.
+func (l *loader) brackets(word string, command []string, line int) {
+	if len(command) != 1 || !strings.HasPrefix(command[0], "[") || !strings.HasSuffix(command[0], "]") || len(command[0]) == 1 {
+		return
+	}
+	add := l.found(ruleBrackets, dockerfile, contract.At{Line: line}, "Dockerfile line %d: %s is in brackets but no JSON; it is taken for words of a shell", line, word)
+	add.Mend = "put each word in double quotes, with commas between them"
+}
+
 // copies tests the sources of one COPY or ADD from the build context.
-func (l *loader) copies(c contract.RecipeCopy) {
+func (l *loader) copies(c contract.RecipeCopy, ignored func(path string) bool) {
 	word := "COPY"
 	if c.Add {
 		word = "ADD"
@@ -66,6 +77,9 @@ func (l *loader) copies(c contract.RecipeCopy) {
 			if below := path.Join(sources, contextPath(src)); len(l.match(below)) > 0 {
 				add.Mend = "did you mean " + show(below) + "?"
 			}
+		case !slices.ContainsFunc(matches, func(p string) bool { return !ignored(p) }):
+			add := l.found(ruleCopyMissing, dockerfile, at, "Dockerfile line %d: %s %s: left out of the build context by .dockerignore", c.Line, word, show(src))
+			add.Mend = "add the line !" + show(matches[0]) + " to it"
 		case slices.ContainsFunc(matches, outside):
 			add := l.found(ruleCopyOutside, dockerfile, at, "Dockerfile line %d: %s is outside src/; MECAnywhere Desktop builds only from Dockerfile and src/", c.Line, show(src))
 			add.Mend = "move what is copied to src/"

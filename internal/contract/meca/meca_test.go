@@ -122,13 +122,13 @@ func TestLoadFindings(t *testing.T) {
 
 		{"config broken", config("{"), []string{"config.json:1:2: error MECA004 config.json: invalid JSON at line 1, column 2: the document ends too early"}},
 		{"config not UTF-8", config("{\n\"\xff\": 1}"), []string{"config.json:2:2: error MECA004 config.json: invalid JSON at line 2, column 2: the file is not UTF-8"}},
-		{"config a list", config(" []"), []string{"config.json:1:2: error MECA004 config.json: invalid JSON at line 1, column 2: must be an object, found list"}},
+		{"config a list", config(" []"), []string{"config.json:1:2: error MECA004 config.json: invalid JSON at line 1, column 2: must be an object, found array"}},
 		{"config empty", config(""), []string{"config.json:1:1: error MECA004 config.json: invalid JSON at line 1, column 1: the file is empty"}},
 		{"config null", config("null"), []string{"config.json:1:1: note MECA018 config.json has no resource object; using 1 CPU, 128 MB, no GPU"}},
 		{"config {}", config("{}"), []string{"config.json:1:1: note MECA018 config.json has no resource object; using 1 CPU, 128 MB, no GPU"}},
 		{"resource {}", config(`{"resource": {}}`), []string{"config.json:1:14: note MECA018 config.json has no resource object; using 1 CPU, 128 MB, no GPU"}},
 		{"resource null", config(`{"resource": null}`), []string{"config.json:1:1: note MECA018 config.json has no resource object; using 1 CPU, 128 MB, no GPU"}},
-		{"resource a list", config(`{"resource": [1]}`), []string{"config.json:1:14: error MECA005 config.json: resource must be object, found list"}},
+		{"resource a list", config(`{"resource": [1]}`), []string{"config.json:1:14: error MECA005 config.json: resource must be object, found array"}},
 		{"wrong types", config("{\"resource\": {\n\"cpu\": \"2\",\n\"mem\": true,\n\"use_gpu\": 1,\n\"gpu_count\": null,\n\"use_sgx\": \"no\"}}"), []string{
 			"config.json:2:8: error MECA005 config.json: resource.cpu must be number, found string",
 			"config.json:3:8: error MECA005 config.json: resource.mem must be number, found boolean",
@@ -174,7 +174,7 @@ func TestLoadFindings(t *testing.T) {
 			"config.json:1:48: warning MECA009 config.json: key resource.resource.resource is unknown and ignored",
 		}},
 		{"nested list", config(`{"resource": {"resource": []}}`), []string{
-			"config.json:1:27: error MECA005 config.json: resource.resource must be object, found list"}},
+			"config.json:1:27: error MECA005 config.json: resource.resource must be object, found array"}},
 		{"resource null beside fields", config(`{"resource": null, "cpu": 2}`), []string{
 			`config.json:1:20: warning MECA009 config.json: resource fields found at top level; put them under "resource"`}},
 		{"gpus without use_gpu", config(`{"resource": {"gpu_count": 2}}`), []string{
@@ -210,6 +210,26 @@ func TestLoadFindings(t *testing.T) {
 			"Dockerfile:2: warning MECA015 Dockerfile line 2: . is outside src/; MECAnywhere Desktop builds only from Dockerfile and src/",
 			"Dockerfile:3: warning MECA015 Dockerfile line 3: *.txt is outside src/; MECAnywhere Desktop builds only from Dockerfile and src/",
 		}},
+		{"copy of what .dockerignore leaves out", with(map[string]string{
+			"Dockerfile":    "FROM a\nCOPY src/app.py src/*.pyc src src/data /app/\nCOPY . /all\nCOPY src/*.* /app/\nEXPOSE 8080\n",
+			".dockerignore": "# nothing but\n*\n!src\nsrc/*.pyc\n", "src/old.pyc": "x", "src/data/x.pyc": "x",
+		}), []string{
+			"Dockerfile:2: error MECA014 Dockerfile line 2: COPY src/*.pyc: left out of the build context by .dockerignore",
+			"Dockerfile:3: warning MECA015 Dockerfile line 3: . is outside src/; MECAnywhere Desktop builds only from Dockerfile and src/",
+		}},
+		{"copy of a folder that .dockerignore leaves out", with(map[string]string{
+			"Dockerfile": "FROM a\nCOPY src/data /app/\nEXPOSE 8080\n", "Dockerfile.dockerignore": "**/data\n", ".dockerignore": "*", "src/data/x": "x",
+		}), []string{
+			"Dockerfile:2: error MECA014 Dockerfile line 2: COPY src/data: left out of the build context by .dockerignore",
+		}},
+		{"a .dockerignore that is none", with(map[string]string{".dockerignore": "src/[\n"}), nil},
+		{"CMD that is no JSON", with(map[string]string{
+			"Dockerfile": "FROM a\nEXPOSE 8080\nCMD [\"sh\"]\nCMD ['python', 'app.py']\nENTRYPOINT [\"python\", app.py]\n",
+		}), []string{
+			"Dockerfile:4: warning MECA026 Dockerfile line 4: CMD is in brackets but no JSON; it is taken for words of a shell",
+			"Dockerfile:5: warning MECA026 Dockerfile line 5: ENTRYPOINT is in brackets but no JSON; it is taken for words of a shell",
+		}},
+		{"CMD of a shell", with(map[string]string{"Dockerfile": "FROM a\nEXPOSE 8080\nENTRYPOINT [\"[\"]\nCMD [ -f x ] && python app.py\n"}), nil},
 		{"no EXPOSE", with(map[string]string{"Dockerfile": "FROM a AS b\nFROM b\nEXPOSE 80 8080/udp x-y\nRUN echo meca-init-done\n"}), []string{
 			"Dockerfile:2: warning MECA016 Dockerfile does not EXPOSE 8080; MECA tasks must listen on port 8080"}},
 		{"EXPOSE of an earlier stage", with(map[string]string{"Dockerfile": "FROM a as One\nEXPOSE 8000-9000\nFROM x as y\nFROM one\nEXPOSE 1\n"}), nil},
@@ -545,7 +565,7 @@ func TestPrepare(t *testing.T) {
 			Resources: task.Resources{CPU: 1000, Memory: c.memory},
 			HTTP: &task.HTTPExchange{
 				Ports: []task.Port{{Number: 8080, Why: "a MECA task listens on 8080"}}, ReadyMark: "meca-init-done", Outside: true,
-				Method: "POST", Path: "/", ContentType: "application/json", Body: c.body,
+				Method: "POST", Path: "/", ContentType: "application/json", Body: c.body, MaxResponse: 64 << 20,
 			},
 			Timeouts: task.Timeouts{Ready: time.Minute, Connect: 10 * time.Second, Run: 10 * time.Minute},
 			Warnings: c.warnings,

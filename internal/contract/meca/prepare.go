@@ -21,6 +21,10 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 	if err != nil {
 		return nil, err
 	}
+	most := int64(maxBody)
+	if detailOf(t).AsRunner { // MECA's executor has no bound
+		most = 0
+	}
 	return &task.Execution{
 		Resources: contract.ResourcesOf(t, v),
 		Network:   t.Network,
@@ -33,6 +37,7 @@ func (Contract) Prepare(t *task.Task, _ task.ImageFacts, v task.Values) (*task.E
 			Body:        body,
 
 			AcceptStatus: detailOf(t).AsRunner,
+			MaxResponse:  most,
 			Outside:      true, // MECA's executor connects by the container's name
 		},
 		Timeouts: timeouts(),

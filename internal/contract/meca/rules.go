@@ -38,6 +38,7 @@ const (
 	ruleFolder      = "MECA023"
 	ruleMark        = "MECA024"
 	ruleSGX         = "MECA025"
+	ruleBrackets    = "MECA026"
 	ruleHistory     = "MECA030" // this and the next are looked at before publishing
 	ruleMode        = "MECA031"
 )
@@ -59,7 +60,7 @@ func Rules() []Rule {
 		{ruleText, w, "name.txt and description.txt are UTF-8 text that is not blank, and the name is one line"},
 		{ruleInput, w, "example_input.bin is JSON"},
 		{ruleOutput, w, "example_output.bin is text"},
-		{ruleCopyMissing, e, "every source of COPY and ADD is in the folder"},
+		{ruleCopyMissing, e, "every source of COPY and ADD is in the folder, and not left out by .dockerignore"},
 		{ruleCopyOutside, w, "the sources of COPY and ADD lie under src/"},
 		{ruleExpose, w, "the Dockerfile exposes port 8080"},
 		{ruleTree, e, "no symbolic link leaves the folder, and it holds no special file"},
@@ -70,6 +71,7 @@ func Rules() []Rule {
 		{ruleFolder, e, "the package is a folder on this machine"},
 		{ruleMark, w, "something in the folder prints meca-init-done"},
 		{ruleSGX, n, "a task that needs an SGX enclave is told as such"},
+		{ruleBrackets, w, "CMD and ENTRYPOINT in brackets are JSON"},
 		{ruleHistory, w, "a folder that is published holds no .git"},
 		{ruleMode, w, "a folder that is published has no executable files, whose mode gets lost, unless the Dockerfile sets modes"},
 	}

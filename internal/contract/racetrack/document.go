@@ -1,6 +1,7 @@
 package racetrack
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,7 +155,7 @@ func (l *loader) syntax(file string, err error) {
 		return
 	}
 	add := l.found(ruleSyntax, file, contract.At{Line: s.Line, Column: s.Column}, "loading YAML: %d:%d %s", s.Line, s.Column, show(s.Reason))
-	add.Mend = s.Mend
+	add.Mend = cmp.Or(s.Mend, "mend that line, or the one before it: fields are lines of key: value")
 	if line := strings.TrimSpace(s.Source); line != "" {
 		add.Why = "the line is: " + show(line)
 	}

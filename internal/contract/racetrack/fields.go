@@ -19,9 +19,9 @@ func (l *loader) unknown(n *contract.Node, prefix string, known []string) {
 			continue
 		}
 		add := l.onKey(ruleUnknown, m, "%s: extra inputs are not permitted", show(prefix+m.Key))
-		switch near := nearest(m.Key, known); {
+		switch near := meant(m.Key, prefix, known); {
 		case near != "":
-			add.Mend = "did you mean " + prefix + near + "?"
+			add.Mend = "did you mean " + near + "?"
 		case prefix == "" && home(m.Key) != "":
 			add.Mend = "it belongs in " + home(m.Key)
 		default:
@@ -29,6 +29,41 @@ func (l *loader) unknown(n *contract.Node, prefix string, known []string) {
 		}
 		l.environmentHint(add, m.Key)
 	}
+}
+
+// meant names the fields that an unknown key stands for: one that it is a slip of, those that it is the beginning of, or the
+// one that other platforms call so.
+func meant(key, prefix string, known []string) string {
+	if near := nearest(key, known); near != "" {
+		return prefix + near
+	}
+	var begun []string
+	for _, k := range known {
+		if strings.HasPrefix(k, key+"_") {
+			begun = append(begun, prefix+k)
+		}
+	}
+	switch {
+	case len(begun) > 0:
+		return strings.Join(begun, " or ")
+	case prefix != "":
+		return ""
+	}
+	switch key {
+	case "env", "environment", "envs", "variables":
+		return "runtime_env"
+	case "port", "ports":
+		return "jobtype_extra.user_module_port"
+	case "dockerfile", "build":
+		return "docker.dockerfile_path"
+	case "image":
+		return "jobtype_extra.image"
+	case "repository", "repo", "url", "source":
+		return "git.remote"
+	case "limits":
+		return "resources"
+	}
+	return ""
 }
 
 // home names the mapping that a key belongs to when it is found at the top.
@@ -64,7 +99,7 @@ func contains(list []string, s string) bool {
 }
 
 // wrongType reports a value of another type than the field's (reference T3).
-func (l *loader) wrongType(n *contract.Node, field, want string) {
+func (l *loader) wrongType(n *contract.Node, field, want string) *task.Finding {
 	add := l.on(ruleType, n, "%s: input should be a valid %s, got %s", show(field), want, source(n))
 	switch s := scalarOf(n); {
 	case want == "string" && s == scalarNull:
@@ -75,6 +110,7 @@ func (l *loader) wrongType(n *contract.Node, field, want string) {
 	default:
 		add.Mend = "write " + formOf(want, n)
 	}
+	return add
 }
 
 // formOf says how a value of a type is written.

@@ -116,6 +116,11 @@ var versionForm = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9
 const defaultVersion = "0.0.1"
 
 func (l *loader) version(root *contract.Node) string {
+	switch number := root.Get("version"); scalarOf(number) {
+	case scalarInt, scalarFloat: // which no quotes would mend
+		l.wrongType(number, "version", "string").Mend = "such as 1.0.0"
+		return defaultVersion
+	}
 	v, n := l.text(root, "version", "")
 	switch {
 	case n == nil:

@@ -1085,6 +1085,11 @@ func TestMends(t *testing.T) {
 	for _, c := range []struct{ manifest, dockerfile, rule, want string }{
 		{replaced("git:\n  remote: https://h/r", "git: https://h/r"), "FROM busybox", "T3", "write indented lines of key: value below it"},
 		{base + "public_endpoints: /a", "FROM busybox", "T3", "write a list: [/a]"},
+		{base + "version: 1.0", "FROM busybox", "T3", "such as 1.0.0"},
+		{base + "environment: {A: x}", "FROM busybox", "T2", "did you mean runtime_env?"},
+		{base + "port: 80", "FROM busybox", "T2", "did you mean jobtype_extra.user_module_port?"},
+		{base + "resources: {memory: 1Gi}", "FROM busybox", "T2", "did you mean resources.memory_min or resources.memory_max?"},
+		{replaced("git:", "git"), "FROM busybox", "F4", "mend that line, or the one before it: fields are lines of key: value"},
 		{base + "replicas: 1.5", "FROM busybox", "T3", "write a whole number"},
 		{base, "", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
 		{base, "RUN x", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},

@@ -1,13 +1,9 @@
 package racetrack
 
 import (
-	"bytes"
 	"path"
 	"path/filepath"
 	"strings"
-
-	"github.com/moby/patternmatcher"
-	"github.com/moby/patternmatcher/ignorefile"
 
 	"longshore/internal/contract"
 )
@@ -68,17 +64,5 @@ func parentOf(r *contract.Recipe, st *contract.RecipeStage) *contract.RecipeStag
 
 // ignored tells whether a file is left out of the build context.
 func (l *loader) ignored(context tree, dockerfile, file string) bool {
-	for _, name := range []string{dockerfile + ".dockerignore", ".dockerignore"} {
-		data, err := contract.ReadText(context.fs, name)
-		if err != nil {
-			continue
-		}
-		patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
-		if err != nil {
-			return false // the build says what is wrong with it
-		}
-		left, err := patternmatcher.MatchesOrParentMatches(file, patterns)
-		return err == nil && left
-	}
-	return false
+	return contract.Ignored(context.fs, dockerfile)(file)
 }

@@ -1,7 +1,6 @@
 package durable
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -25,7 +24,7 @@ import (
 // carry carries a claimed run out, on a goroutine of its own; begun tells that an earlier process has begun the attempt. It ends
 // with the service and not with a caller: then the job goes on without us.
 func (s *Service) carry(c *carried, run store.Run, begun bool) {
-	s.hub.open(run)
+	s.hub.open(run, s.keptEvents(s.life, run))
 	s.under.Go(func() {
 		defer s.leave(c)
 		s.attempt(s.life, c, run, begun)
@@ -65,6 +64,7 @@ func (s *Service) attempt(ctx context.Context, c *carried, run store.Run, begun 
 	keep := func() (store.End, error) { return s.end(ctx, run, o) }
 	if err != nil {
 		failed := s.failed(run, err)
+		failed.Files = nil // with those of this attempt
 		keep = func() (store.End, error) { return s.remains(ctx, run, failed) }
 	}
 	end := s.settle(ctx, c, run, keep, err)
@@ -125,14 +125,22 @@ func (s *Service) job(ctx context.Context, run store.Run) (worker.Job, []func(),
 	}, releases, err
 }
 
-// local puts a run's files where its container can have them. Single files are the blobs themselves, which containers see
-// read-only; folders are made of links to them, or copies where links cannot be.
+// local puts a run's files where its container can have them. Single files without a name are the blobs themselves, which
+// containers see read-only; those with a name, and folders, are made of links to them, or copies where links cannot be.
 func (s *Service) local(ctx context.Context, job string, sub *Submission) (map[string]string, []func(), error) {
 	paths := map[string]string{}
 	var releases []func()
 	for i, name := range slices.Sorted(maps.Keys(sub.Files)) {
 		f := sub.Files[name]
-		if f.Entries == nil {
+		dir := filepath.Join(s.cfg.Worker.Folder(job), "inputs", fmt.Sprint(i))
+		switch {
+		case f.Entries == nil && f.Name != "":
+			paths[name] = filepath.Join(dir, f.Name)
+			if err := s.place(ctx, paths[name], store.File{Digest: f.Digest}); err != nil {
+				return nil, releases, s.inputLost(name, err)
+			}
+			continue
+		case f.Entries == nil:
 			path, release, err := s.cfg.Blobs.Local(ctx, f.Digest)
 			if err != nil {
 				return nil, releases, s.inputLost(name, err)
@@ -141,8 +149,6 @@ func (s *Service) local(ctx context.Context, job string, sub *Submission) (map[s
 			paths[name] = path
 			continue
 		}
-		base := s.cfg.Worker.Folder(job)
-		dir := filepath.Join(base, "inputs", fmt.Sprint(i))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, releases, err
 		}
@@ -213,11 +219,13 @@ func (s *Service) end(ctx context.Context, run store.Run, o worker.Outcome) (sto
 		return s.remains(ctx, run, e)
 	}
 	var err error
-	if e.Files, err = s.keep(ctx, run, o); err != nil {
+	if e.Files, err = s.keep(ctx, o); err != nil {
 		return e, err
 	}
-	e.Result, err = json.Marshal(r)
-	return e, err
+	if e.Result, err = json.Marshal(r); err != nil {
+		return e, err
+	}
+	return s.remains(ctx, run, e)
 }
 
 // failed is the end of an attempt without a result.
@@ -275,7 +283,7 @@ func (s *Service) requeued(run store.Run) store.End {
 	if run.Cancel {
 		return s.cancelled(run)
 	}
-	return store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now(), Files: logOf(run.Files)}
+	return store.End{ID: run.ID, Attempt: run.Attempt, State: task.Queued, EndedAt: s.now(), Files: soFar(run.Files)}
 }
 
 // cancelled is the end of an attempt that has no other outcome, as somebody asked for its end.
@@ -285,7 +293,7 @@ func (s *Service) cancelled(run store.Run) store.End {
 
 // without is an end without a result of dispatch's.
 func without(run store.Run, state task.State, f *task.Failure, now time.Time) store.End {
-	e := store.End{ID: run.ID, Attempt: run.Attempt, State: state, EndedAt: now, Files: logOf(run.Files)}
+	e := store.End{ID: run.ID, Attempt: run.Attempt, State: state, EndedAt: now, Files: soFar(run.Files)}
 	r := task.Result{
 		ID: run.ID, Contract: run.Contract, Task: run.TaskName, Version: run.TaskVersion, Variant: run.Variant, State: state, Failure: f,
 		StartedAt: run.CreatedAt, EndedAt: e.EndedAt, Outputs: []task.OutputResult{}, Stages: []task.StageTime{},
@@ -355,8 +363,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// keep makes blobs of an outcome's files. The last step makes all of them durable at once.
-func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]store.File, error) {
+// keep makes blobs of an outcome's files, which are not durable yet.
+func (s *Service) keep(ctx context.Context, o worker.Outcome) ([]store.File, error) {
 	known := map[string]string{}
 	for _, out := range o.Result.Outputs {
 		if out.Files == 1 && out.SHA256 != "" {
@@ -399,14 +407,7 @@ func (s *Service) keep(ctx context.Context, run store.Run, o worker.Outcome) ([]
 			return nil, err
 		}
 	}
-	story, err := s.story(ctx, run, o.Result.State)
-	if err != nil {
-		return nil, err
-	}
-	if files = append(files, story...); !kept(files) {
-		return files, nil
-	}
-	return files, s.cfg.Blobs.Sync(ctx)
+	return files, nil
 }
 
 // kept tells whether a blob is among files.
@@ -414,35 +415,42 @@ func kept(files []store.File) bool {
 	return slices.ContainsFunc(files, func(f store.File) bool { return f.Digest != "" })
 }
 
-// story keeps a run's log, that of its earlier attempts and of this one, and its events if it is at its end.
-func (s *Service) story(ctx context.Context, run store.Run, state task.State) ([]store.File, error) {
-	files := logOf(run.Files)
+// soFar are the files that tell of a run's earlier attempts.
+func soFar(files []store.File) (kept []store.File) {
+	for _, f := range files {
+		if f.Path == store.LogPath || f.Path == store.EventsPath {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// remains adds what tells of an attempt, and of those before it, to what its end keeps, and makes all of it durable at once.
+func (s *Service) remains(ctx context.Context, run store.Run, e store.End) (store.End, error) {
+	e.Files = append(e.Files, logOf(run.Files)...)
 	i, err := s.cfg.Blobs.Take(ctx, s.cfg.Worker.Log(worker.Name(run.ID, run.Attempt)), "")
 	switch {
 	case err == nil:
-		files = append(files, store.File{Path: store.LogPath, Digest: i.Digest, Size: i.Size})
+		e.Files = append(e.Files, store.File{Path: store.LogPath, Digest: i.Digest, Size: i.Size})
 	case !errors.Is(err, fs.ErrNotExist): // its container never wrote anything
-		return nil, err
-	}
-	if !state.Terminal() {
-		return files, nil
+		return e, err
 	}
 	events, _ := s.hub.told(run.ID)
-	if data := history(events); data != nil {
-		i, err := s.cfg.Blobs.Put(ctx, bytes.NewReader(data), 0)
-		if err != nil {
-			return nil, err
+	if e.State == task.Queued {
+		for _, more := range backInQueue(e) {
+			more.N, more.Attempt = len(events)+1, run.Attempt
+			events = append(slices.Clip(events), more)
 		}
-		files = append(files, store.File{Path: store.EventsPath, Digest: i.Digest, Size: i.Size})
 	}
-	return files, nil
-}
-
-// remains keeps what tells of an attempt that leaves nothing else.
-func (s *Service) remains(ctx context.Context, run store.Run, e store.End) (store.End, error) {
-	var err error
-	if e.Files, err = s.story(ctx, run, e.State); err != nil || !kept(e.Files) {
-		return e, err
+	if e.State == task.Queued || !told(events) {
+		f, err := s.keepEvents(ctx, events)
+		if err != nil {
+			return e, err
+		}
+		e.Files = append(e.Files, f)
+	}
+	if !kept(e.Files) {
+		return e, nil
 	}
 	return e, s.cfg.Blobs.Sync(ctx)
 }

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -79,16 +80,19 @@ func (b *broadcast) wake() {
 	}
 }
 
-// open begins, or goes on, to follow a run of which an attempt starts.
-func (h *hub) open(run store.Run) {
+// open begins, or goes on, to follow a run of which an attempt starts. before are the events of the attempts before, where another
+// process, or another server, saw them.
+func (h *hub) open(run store.Run, before []Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.live[run.ID]
 	if l == nil {
-		l = &live{run: run, over: make(chan struct{})}
+		l = &live{run: run, over: make(chan struct{}), events: before}
 		h.live[run.ID] = l
 		h.awayFrom(run.ID).wake()
-		h.add(l, Event{At: run.CreatedAt, State: task.Queued})
+		if len(before) == 0 {
+			h.add(l, Event{At: run.CreatedAt, State: task.Queued})
+		}
 	}
 	l.run, l.log, l.started, l.parked, l.stored = run, 0, time.Time{}, false, run.State
 	h.add(l, Event{At: time.Now().UTC(), State: task.Preparing})
@@ -132,11 +136,18 @@ func (h *hub) again(run store.Run, e store.End) {
 	defer h.mu.Unlock()
 	if l := h.live[run.ID]; l != nil {
 		l.parked = true
-		if e.Reason != "" {
-			h.add(l, Event{At: e.EndedAt, Retry: e.Reason})
+		for _, e := range backInQueue(e) {
+			h.add(l, e)
 		}
-		h.add(l, Event{At: e.EndedAt, State: task.Queued})
 	}
+}
+
+// backInQueue are the events of an attempt that is made again.
+func backInQueue(e store.End) (events []Event) {
+	if e.Reason != "" {
+		events = append(events, Event{At: e.EndedAt, Retry: e.Reason})
+	}
+	return append(events, Event{At: e.EndedAt, State: task.Queued})
 }
 
 // ended lets a run go; what is to be known of it is in the store, and in end, unless that is nil.
@@ -349,13 +360,16 @@ func (s *Service) elsewhere(ctx context.Context, id string, n *int, last *task.S
 	if err != nil {
 		return true, s.runError(id, err)
 	}
-	if run.State.Terminal() {
-		for _, e := range s.keptEvents(ctx, run) {
-			if e.N > *n && !yield(e, nil) {
-				return true, nil
-			}
-			*n = max(*n, e.N)
+	for _, e := range s.keptEvents(ctx, run) {
+		if e.N <= *n {
+			continue
 		}
+		*n, *last = e.N, cmp.Or(e.State, *last)
+		if !yield(e, nil) {
+			return true, nil
+		}
+	}
+	if run.State.Terminal() {
 		*n++
 		yield(Event{N: *n, At: run.EndedAt, Attempt: run.Attempt, State: run.State}, nil)
 		return true, nil

@@ -75,7 +75,7 @@ func TestLogHeldBack(t *testing.T) {
 	run := r.submit(durable.Submission{Task: "t", Retry: durable.Retry{Max: 2, On: []task.Code{task.ReasonExit}}})
 	eventually(t, func() bool {
 		got, err := r.store.Run(t.Context(), run.ID)
-		return err == nil && got.State == task.Queued && len(got.Files) == 1
+		return err == nil && got.State == task.Queued && len(got.Files) == 2 // its log, and its events
 	})
 	r.close()
 	r.open()
@@ -135,4 +135,45 @@ func (r *rig) lost(name string) (id, job string) {
 		r.t.Fatal(err)
 	}
 	return run.ID, job
+}
+
+// TestEventsOfAttempts: the events of a run that is tried again go on counting, also when the server starts anew in between, and
+// are kept in its row when they are few.
+func TestEventsOfAttempts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.task("t", "wait=gate", "exit=3")
+	run := r.submit(durable.Submission{Task: "t", Retry: durable.Retry{Max: 1, On: []task.Code{task.ReasonExit}}})
+	tell := func(n int) (told []string) {
+		for e, err := range r.Events(t.Context(), run.ID, n) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; e.N != n {
+				t.Errorf("event %d is number %d", n, e.N)
+			}
+			if told = append(told, fmt.Sprint(e.Attempt, e.State, e.Retry)); e.Attempt == 2 && e.State == task.Running {
+				break
+			}
+		}
+		return told
+	}
+	r.reaches(run.ID, task.Running)
+	r.engine.Release("gate")
+	before := tell(0)
+	r.close()
+	r.open()
+	kept := r.wait(run.ID, task.Failed, task.ReasonExit)
+	all := tell(0)
+	if len(before) != 10 || !slices.Equal(before, all[:len(before)]) {
+		t.Errorf("live %v\nlater %v", before, all)
+	}
+	if got := len(tell(9)); got < 1 {
+		t.Errorf("%d events after the ninth", got)
+	}
+	for _, f := range kept.Files {
+		if f.Path == store.EventsPath && (f.Digest != "" || f.Text == "") {
+			t.Errorf("a few events are kept as the blob %s", f.Digest)
+		}
+	}
 }

@@ -127,7 +127,7 @@ func (s *Service) claim(ctx context.Context) bool {
 	for i, r := range runs {
 		if r.Cancel { // asked for while it was queued again
 			s.cancelHere(r.ID)
-			s.hub.open(r)
+			s.hub.open(r, s.keptEvents(s.life, r))
 			s.under.Go(func() { defer s.leave(here[i]); s.finish(s.life, r, s.cancelled(r)) })
 			continue
 		}

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"longshore/internal/blob"
 	"longshore/internal/dispatch"
@@ -30,7 +32,7 @@ type Submission struct {
 	Inputs map[string]json.RawMessage `json:"inputs,omitempty"`
 	Env    []task.EnvVar              `json:"env,omitempty"`
 	// Args replace the container's arguments when not nil.
-	Args    []string `json:"args,omitempty"`
+	Args    []string `json:"args,omitzero"`
 	Unbound []string `json:"unbound,omitempty"`
 	// Body is the request body of an HTTP task: text, or "@name" of a file as BodyFile.
 	Body     *string `json:"body,omitempty"`
@@ -61,9 +63,17 @@ type Retry struct {
 
 // FileRef is an uploaded file, or folder when Entries is not nil.
 type FileRef struct {
-	Digest  string       `json:"digest,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	// Name is the file's own, which tasks see that see names; empty when it is not known.
+	Name    string       `json:"name,omitempty"`
 	Size    int64        `json:"size,omitempty"`
 	Entries []store.File `json:"entries,omitempty"`
+}
+
+// FileName tells whether a text can be the name of a file.
+func FileName(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= 255 && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r == '/' || unicode.IsControl(r) })
 }
 
 // files lists what is referred to, as the store keeps it.
@@ -132,6 +142,9 @@ func (sub *Submission) check() error {
 		}
 		if f.Entries == nil && f.Digest == "" {
 			return usage("file %q has no content", name)
+		}
+		if f.Name != "" && !FileName(f.Name) {
+			return usage("file %q: its own name %q is none that a file can have", name, f.Name)
 		}
 		for _, e := range f.Entries {
 			if !filepath.IsLocal(filepath.FromSlash(e.Path)) || e.Mode == "link" {

@@ -17,11 +17,11 @@ func TestForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	steps, err := migrations(sqliteDialect.words)
+	steps, err := migrations(words{Text: "TEXT", Clustered: " WITHOUT ROWID"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := goose.NewProvider(sqliteDialect.goose, old, nil, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(steps...))
+	p, err := goose.NewProvider(goose.DialectSQLite3, old, nil, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(steps...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,12 +112,12 @@ func testFinish(t *testing.T, s suite) {
 	if got := s.get(r.ID); got.State != task.Collecting || !got.StartedAt.Equal(start.Add(time.Second)) {
 		t.Errorf("after more progress: %+v", got)
 	}
-	// Our own failure: back into the queue, held back.
-	if !s.finish(store.End{ID: r.ID, Attempt: 1, State: task.Queued, NotBefore: start.Add(time.Minute), Reason: task.ReasonEngine, Files: []store.File{{Path: "x", Digest: "never"}}}) {
+	// Our own failure: back into the queue, held back, with the log so far.
+	if !s.finish(store.End{ID: r.ID, Attempt: 1, State: task.Queued, NotBefore: start.Add(time.Minute), Reason: task.ReasonEngine, Files: []store.File{{Path: store.LogPath, Digest: "so far", Size: 7}}}) {
 		t.Error("giving it back did not count")
 	}
 	got := s.get(r.ID)
-	if got.State != task.Queued || got.Owner != "" || !got.EndedAt.IsZero() || got.Reason != "" || got.Files != nil || !got.NotBefore.Equal(start.Add(time.Minute)) {
+	if got.State != task.Queued || got.Owner != "" || !got.EndedAt.IsZero() || got.Reason != "" || len(got.Files) != 1 || got.Files[0].Digest != "so far" || !got.NotBefore.Equal(start.Add(time.Minute)) {
 		t.Errorf("given back: %+v", got)
 	}
 	s.same(s.claim("two", start.Add(time.Minute)), []string{r.ID})
@@ -142,9 +142,9 @@ func testFinish(t *testing.T, s suite) {
 	want := r
 	want.State, want.Attempt, want.StartedAt, want.EndedAt, want.Result, want.Files, want.CPUSeconds, want.PeakMemory, want.CachedFrom = end.State, 2, end.StartedAt, end.EndedAt, end.Result, end.Files, 1.5, 99, "other"
 	s.same(s.get(r.ID), want)
-	unused, err := s.Unreferenced(s.ctx, []string{"kept", "late", "never"}, start)
+	unused, err := s.Unreferenced(s.ctx, []string{"kept", "late", "so far"}, start)
 	s.ok(err)
-	s.set(unused, "late", "never")
+	s.set(unused, "late")
 	s.ok(s.Progress(s.ctx, []store.Step{{ID: r.ID, Attempt: 2, State: task.Running}}))
 	if got := s.get(r.ID); got.State != task.Succeeded {
 		t.Errorf("progress after the end: %s", got.State)

@@ -55,6 +55,7 @@ class Field {
     this.required = "required" in data;
     this.blank = "blank" in data;
     this.fixed = "fixed" in data;
+    this.verbatim = "verbatim" in data; // the task gets the text as it is written
     this.kept = JSON.parse(data.kept || "[]"); // names of files of the earlier run
     this.problem = element.querySelector(".problem");
     this.entries = null; // files that were dropped or chosen
@@ -194,8 +195,8 @@ class Field {
   }
 
   readOne(control) {
-    if (control.type === "checkbox") return !this.required && !this.touched && !control.checked ? undefined : control.checked;
-    if (control.value === "" && !(this.required || (this.touched && (this.blank || this.kind === "string"))) && !control.validity.badInput) return undefined;
+    if (control.type === "checkbox" && !this.required && !this.touched && !control.checked) return undefined;
+    if (control.type !== "checkbox" && control.value === "" && !(this.required || (this.touched && (this.blank || this.kind === "string"))) && !control.validity.badInput) return undefined;
     const value = this.scalar(control);
     return typeof value === "string" && value.startsWith("@") ? `@${value}` : value;
   }
@@ -204,6 +205,7 @@ class Field {
   scalar(control) {
     if (!control.checkValidity()) throw new Wrong(control.validationMessage);
     const value = exactly(control);
+    if (this.verbatim) return control.type === "checkbox" ? String(control.checked) : value;
     switch (this.kind) {
       case "boolean":
         return control.checked;
