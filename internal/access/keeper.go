@@ -89,7 +89,7 @@ func (k *Keeper) Check(ctx context.Context, secret string) (*Principal, error) {
 		return nil, unknown("the token is not known to this server", ask)
 	}
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, DatabaseError(err)
 	}
 	now := k.now()
 	switch {
@@ -103,7 +103,7 @@ func (k *Keeper) Check(ctx context.Context, secret string) (*Principal, error) {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, unknown("the token's account "+t.Account+" is gone", ask)
 	case err != nil:
-		return nil, databaseError(err)
+		return nil, DatabaseError(err)
 	case a.Disabled:
 		return nil, unknown("the account "+t.Account+" is disabled", "ask an administrator")
 	}
@@ -117,11 +117,15 @@ func (k *Keeper) Check(ctx context.Context, secret string) (*Principal, error) {
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-func databaseError(err error) error {
-	if errors.Is(err, context.Canceled) {
+// DatabaseError is an error of the store for people: of a text that it cannot keep, or of a database that is away.
+func DatabaseError(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, store.ErrInvalid):
+		return &task.Error{Code: task.CodeUsage, Message: "a text of the request is not UTF-8, or holds a zero byte", Hint: "leave it out", Cause: err}
 	}
-	return &task.Error{Code: task.ReasonEngine, Message: "the server's database does not answer", Hint: "try again", Cause: err}
+	return &task.Error{Code: task.ReasonEngine, Message: "the server's database does not answer", Hint: "try again; nothing was accepted that was not answered for", Cause: err}
 }
 
 // touch notes the use of a token, at most once a minute, beside the request.
@@ -188,10 +192,10 @@ func (k *Keeper) Create(ctx context.Context, g Grant) (t store.Token, secret str
 	if _, err := k.store.Account(ctx, g.Account); errors.Is(err, store.ErrNotFound) {
 		err = k.store.PutAccount(ctx, store.Account{Name: g.Account, CreatedAt: now})
 		if err != nil {
-			return t, "", databaseError(err)
+			return t, "", DatabaseError(err)
 		}
 	} else if err != nil {
-		return t, "", databaseError(err)
+		return t, "", DatabaseError(err)
 	}
 	secret, t.Hash = newSecret(SecretPrefix)
 	t.ID, t.Name, t.Account, t.CreatedAt = "k"+t.Hash[:15], g.Name, g.Account, now
@@ -199,7 +203,7 @@ func (k *Keeper) Create(ctx context.Context, g Grant) (t store.Token, secret str
 		t.ExpiresAt = now.Add(g.Life)
 	}
 	if err := k.store.AddToken(ctx, t); err != nil {
-		return t, "", databaseError(err)
+		return t, "", DatabaseError(err)
 	}
 	return t, secret, nil
 }
@@ -211,7 +215,7 @@ func (k *Keeper) Revoke(ctx context.Context, id string) error {
 		return task.Errorf(task.CodeMissing, "there is no token %s", id).WithHint("`longshore token list` lists them")
 	}
 	if err != nil {
-		return databaseError(err)
+		return DatabaseError(err)
 	}
 	return nil
 }
@@ -220,7 +224,7 @@ func (k *Keeper) Revoke(ctx context.Context, id string) error {
 func (k *Keeper) List(ctx context.Context, account string) ([]store.Token, error) {
 	list, err := k.store.ListTokens(ctx, account)
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, DatabaseError(err)
 	}
 	return list, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -69,6 +71,9 @@ func (a *API) admit(c *call, route route) (err error) {
 			return access.Denied("a page of another site asked for this: %w", err).WithHint("programs send their token in the header Authorization: Bearer …")
 		}
 	}
+	if err := readable(c.r.URL); err != nil {
+		return err
+	}
 	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return &refusal{status: http.StatusUnsupportedMediaType, err: task.Errorf(task.CodeUsage, "the header Content-Encoding is %q, and bodies are taken as they are", enc).
 			WithHint("send the body without it, unpacked")}
@@ -85,6 +90,20 @@ func (a *API) admit(c *call, route route) (err error) {
 	if !c.who.Has(route.rule.scopes...) {
 		return access.Denied("this token may not do that: it has the scopes %s", access.Names(c.who.Scopes)).
 			WithHint("it takes one of: %s", access.Names(withAdmin(route.rule.scopes)))
+	}
+	return nil
+}
+
+// readable refuses an address of which a part would silently be left out, or that no database could look for.
+func readable(u *url.URL) error {
+	query, err := url.QueryUnescape(u.RawQuery)
+	if err != nil {
+		return task.Errorf(task.CodeUsage, "the query cannot be read: %w", err).WithHint("write what is no letter or digit as %%XX, and join parameters by &")
+	}
+	for _, text := range []string{u.Path, query} {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return task.Errorf(task.CodeUsage, "the address holds a text that is not UTF-8, or a zero byte").WithHint("leave it out")
+		}
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (a *API) Reference() string {
 	b.line("")
 	b.line("This page is generated; `go test ./internal/api -run TestDocuments -update` writes it anew. The same as an OpenAPI 3.1 document: [openapi.json](openapi.json), and `/v1/openapi.json` of every server.")
 	b.line("")
-	b.line("Programs send `Authorization: Bearer lsk_…`. Times are RFC 3339 in UTC, sizes are bytes, digests are `sha256:` and 64 hexadecimal digits. Lists come in pages: `next` of one is `cursor` of the following. Unknown fields and query parameters are refused.")
+	b.line("Programs send `Authorization: Bearer lsk_…`. Times are RFC 3339 in UTC, sizes are bytes, digests are `sha256:` and 64 hexadecimal digits. Lists come in pages: `next` of one is `cursor` of the following. Unknown fields and query parameters are refused; `null` and an empty query parameter are as if they were not there. There are no CORS headers: pages of other sites cannot use the API.")
 	b.line("")
 	b.scopes(a.table)
 	b.problems()
@@ -84,7 +84,7 @@ func (b *page) scopes(table []Route) {
 func (b *page) problems() {
 	b.line("## Errors")
 	b.line("")
-	b.line("Every error is `application/problem+json` with `type`, `title`, `status`, `detail`, `code`, and where there are any `hint` and `findings`. 429 and 503 say in `Retry-After` when to come again.")
+	b.line("Every error is `application/problem+json` with `type`, `title`, `status`, `detail`, `code`, and where there are any `hint` and `findings`. 429 and 503 say in `Retry-After` when to come again. Every answer has the header `X-Request-Id`, as problems have it in `request`: the caller's own, where it is plain (up to 64 letters, digits and `._-`), or a new one; the server's log has it too.")
 	b.line("")
 	b.line("| code | status |")
 	b.line("| --- | --- |")
@@ -97,7 +97,7 @@ func (b *page) problems() {
 		b.line("| `%s` | %d %s |", word, status, http.StatusText(status))
 	}
 	b.line("")
-	b.line("Where HTTP has a status of its own, it is that one: 401 for who is not signed in, 405 and 415 for methods and media types, 413 for what is too large, 421 for a name that a server on loopback does not go by, 422 for a request that does not look as it should, 507 for a full disk, 500 for what nobody expected.")
+	b.line("Where HTTP has a status of its own, it is that one: 401 for who is not signed in, 405 and 415 for methods and media types (also for bodies with `Content-Encoding`: they are taken as they are), 412 and 416 for conditions and ranges of files that cannot be met, 413 for what is too large, 421 for a name that a server on loopback does not go by, 422 for a request that does not look as it should, 507 for a full disk, 500 for what nobody expected.")
 	b.line("")
 }
 

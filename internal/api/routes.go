@@ -98,11 +98,11 @@ func (a *API) runRoutes() {
 	add(a, route{
 		id: "follow-run", method: get, path: "/v1/runs/{id}/events", tag: tag, summary: "Follow a run", rule: anyone,
 		doc:    "Server-sent events: state, warning, progress, usage, retry; then end, with the run. The ID of an event is its number; the header Last-Event-ID goes on after it.",
-		answer: map[string]*huma.Schema{"text/event-stream": text()},
+		answer: map[string]*huma.Schema{"text/event-stream": nil}, // OpenAPI 3.1 has no words for a stream of events
 	}, a.runEvents)
 	add(a, route{
 		id: "get-log", method: get, path: "/v1/runs/{id}/logs", tag: tag, summary: "Read or follow a run's log", rule: anyone,
-		doc: "What the container wrote, from its first byte. With follow, from before it exists until it has ended. " +
+		doc: "What the container wrote, from its first byte. The log of a run that is tried again goes on where the attempt before ended, so offsets stay valid; as ndjson, attempt tells them apart. With follow, from before it exists until it has ended. " +
 			"As ndjson, each line has offset, at, stream, and text or, where it is no UTF-8, data in base64; an empty line tells that the server is still there.",
 		answer: map[string]*huma.Schema{"text/plain": text(), "application/x-ndjson": text()},
 	}, a.runLog)

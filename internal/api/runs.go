@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"longshore/internal/access"
 	v1 "longshore/internal/api/v1"
 	"longshore/internal/dispatch/durable"
 	"longshore/internal/store"
@@ -15,11 +16,11 @@ import (
 
 type RunFilter struct {
 	SpanQuery
-	State   []string `query:"state" enum:"queued,preparing,starting,running,collecting,succeeded,failed,cancelled" doc:"Several with commas"`
+	State   []string `query:"state" nullable:"false" enum:"queued,preparing,starting,running,collecting,succeeded,failed,cancelled" doc:"Several with commas"`
 	Task    string   `query:"task" doc:"A task's name, name:version or ID"`
 	Account string   `query:"account" doc:"Whose; only operators see others"`
 	Reason  string   `query:"reason" enum:"exit,oom,timeout,not-ready,bad-response,input,output,image,policy,engine" doc:"Why it failed"`
-	Label   []string `query:"label,explode" doc:"name=value; may be repeated, and all must be there"`
+	Label   []string `query:"label,explode" nullable:"false" doc:"name=value; may be repeated, and all must be there"`
 	Search  string   `query:"search" maxLength:"200" doc:"The beginning of an ID, or a part of the task's name"`
 }
 
@@ -87,7 +88,7 @@ func (a *API) countRuns(ctx context.Context, in *RunFilter) (*answer[v1.Counts],
 	}
 	states, err := a.cfg.Store.Count(ctx, f)
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	c := v1.Counts{States: states}
 	for _, n := range states {
@@ -194,7 +195,7 @@ func (a *API) why(ctx context.Context, run store.Run) (v1.Why, error) {
 	case run.State == task.Queued:
 		ahead, err := a.cfg.Store.Count(ctx, store.RunFilter{States: []task.State{task.Queued}, Until: run.CreatedAt})
 		if err != nil {
-			return w, databaseError(err)
+			return w, access.DatabaseError(err)
 		}
 		w.Because = fmt.Sprintf("it waits for %s CPUs, %s and %d GPUs; %d runs came before it and wait too", run.Needs.CPU, run.Needs.Memory, run.Needs.GPUs, ahead[task.Queued])
 	default:

@@ -125,6 +125,7 @@ func TestForm(t *testing.T) {
 		{"file and folder", []string{"request", `{"task":"t"}`, "file", "x", "file/a", "y"}, 400, task.CodeUsage, "two parts"},
 		{"a path twice", []string{"request", `{"task":"t"}`, "folder/a", "x", "folder/a", "y"}, 400, task.CodeUsage, "twice"},
 		{"a path below a file", []string{"request", `{"task":"t"}`, "folder/a", "x", "folder/a/b", "y"}, 400, task.CodeUsage, "a file and a folder"},
+		{"a name outside", []string{"request", `{"task":"t","files":{"file":{"digest":"sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73","name":"../a"}}}`}, 400, task.CodeUsage, "none that a file can have"},
 		{"a path outside", []string{"request", `{"task":"t"}`, "folder/../../a", "x"}, 400, task.CodeUsage, ".."},
 		{"too large", []string{"request", `{"task":"t"}`, "file", strings.Repeat("x", 1001)}, 413, task.CodeLimit, "larger"},
 		{"too large together", []string{"request", `{"task":"t"}`, "folder/a", strings.Repeat("x", 600), "folder/b", strings.Repeat("x", 600)}, 413, task.CodeLimit, "larger"},

@@ -31,7 +31,7 @@ func (a *API) listTasks(ctx context.Context, in *listTasksInput) (*answer[v1.Pag
 func (a *API) versions(ctx context.Context, f store.VersionFilter) (*answer[v1.Page[v1.TaskSummary]], error) {
 	list, next, err := a.cfg.Store.Versions(ctx, f)
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	page := v1.Page[v1.TaskSummary]{Items: []v1.TaskSummary{}, Next: next}
 	for _, v := range list {
@@ -82,7 +82,7 @@ func (a *API) hideTask(ctx context.Context, in *TaskInput) (*empty, error) {
 		return nil, access.Denied("task %s was imported by the account %s", in.Task, v.Account).WithHint("an operator can hide it")
 	}
 	if err := a.cfg.Store.HideVersion(ctx, v.ID); err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	return nil, nil
 }
@@ -215,8 +215,4 @@ func taskOf(v store.Version) v1.Task {
 		TaskSummary: summaryOf(v), Dialect: t.Dialect, Variant: t.Variant, Variants: t.Variants, Image: t.Image.Name, Parameters: parameters, Resources: t.Resources,
 		Exchange: t.Exchange, Network: t.Network, FreeEnv: t.FreeEnv, FreeInputs: t.FreeInputs, Labels: t.Labels, Notes: t.Notes, Findings: v.Findings,
 	}
-}
-
-func databaseError(err error) error {
-	return (&task.Error{Code: task.ReasonEngine, Message: "the server's database does not answer", Cause: err}).WithHint("try again; nothing was accepted that was not answered for")
 }

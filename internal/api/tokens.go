@@ -25,7 +25,7 @@ func (a *API) self(ctx context.Context, _ *empty) (*answer[v1.Self], error) {
 func (a *API) listAccounts(ctx context.Context, _ *empty) (*answer[v1.Page[v1.Account]], error) {
 	list, err := a.cfg.Store.ListAccounts(ctx)
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	page := v1.Page[v1.Account]{Items: []v1.Account{}}
 	for _, acc := range list {
@@ -56,7 +56,7 @@ func (a *API) putAccount(ctx context.Context, in *accountInput) (*answer[v1.Acco
 		err = a.cfg.Store.PutAccount(ctx, acc)
 	}
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	return &answer[v1.Account]{Body: v1.Account(acc)}, nil
 }
@@ -135,7 +135,7 @@ type auditInput struct {
 func (a *API) listAudit(ctx context.Context, in *auditInput) (*answer[v1.Page[v1.AuditEntry]], error) {
 	list, next, err := a.cfg.Store.Entries(ctx, in.Account, in.Action, in.Limit, in.Cursor)
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, access.DatabaseError(err)
 	}
 	page := v1.Page[v1.AuditEntry]{Items: []v1.AuditEntry{}, Next: next}
 	for _, e := range list {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"longshore/internal/access"
 	v1 "longshore/internal/api/v1"
 	"longshore/internal/blob"
 	"longshore/internal/store"
@@ -79,7 +80,7 @@ func (a *API) mayName(ctx context.Context, digests []string) error {
 	for chunk := range slices.Chunk(digests, batch) {
 		held, err := a.cfg.Store.Held(ctx, who(ctx).Account, chunk, a.cfg.Now())
 		if err != nil {
-			return databaseError(err)
+			return access.DatabaseError(err)
 		}
 		for _, d := range chunk {
 			if !slices.Contains(held, d) {

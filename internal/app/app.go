@@ -56,8 +56,9 @@ type Config struct {
 	Insecure bool
 	// Anonymous pulls without the user's registry logins: for packages of strangers.
 	Anonymous bool
-	// Outbound bounds where images and git sources come from; nil bounds nothing.
-	Outbound *outbound.Policy
+	// Sources bounds where images and the git sources of strangers come from: public addresses, and those that it names (see
+	// outbound.Parse). nil bounds nothing.
+	Sources []string
 }
 
 // App is a configured Longshore. It is safe for concurrent use.
@@ -65,6 +66,8 @@ type App struct {
 	cfg    Config
 	engine engine.Engine
 	store  func() (*image.Store, error)
+	// outbound is nil where connections are not bounded.
+	outbound *outbound.Policy
 }
 
 // New completes the configuration and checks it. It touches no file.
@@ -86,8 +89,11 @@ func New(cfg Config) (*App, error) {
 	if cfg.Anonymous {
 		images.Keychain = authn.NewMultiKeychain() // which has nothing
 	}
-	if base, ok := remote.DefaultTransport.(*http.Transport); ok && cfg.Outbound != nil {
-		images.Transport = cfg.Outbound.Transport(base)
+	if cfg.Sources != nil {
+		if a.outbound, err = outbound.Parse(cfg.Sources); err != nil {
+			return nil, err
+		}
+		images.Transport = a.outbound.Transport(remote.DefaultTransport.(*http.Transport)) // the library's is one
 	}
 	a.store = sync.OnceValues(func() (*image.Store, error) { return image.Open(images) })
 	for _, e := range engines {

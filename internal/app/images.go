@@ -155,7 +155,7 @@ func (r readyImage) Facts() task.ImageFacts {
 	f := r.img.Facts()
 	out := task.ImageFacts{
 		Reference: cmp.Or(r.name, r.img.Name()), Digest: string(r.img.Digest()), Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, WorkingDir: f.WorkingDir,
-		User: f.User, Labels: f.Labels, StopSignal: f.StopSignal, Arch: f.Platform.String(),
+		User: f.User, Volumes: f.Volumes, Labels: f.Labels, StopSignal: f.StopSignal, Arch: f.Platform.String(),
 	}
 	for _, p := range f.ExposedPorts {
 		number, proto, _ := strings.Cut(p, "/")

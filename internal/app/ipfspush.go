@@ -28,6 +28,8 @@ type Published struct {
 	CAR      string         `json:"car"`
 	Node     string         `json:"node,omitempty"`
 	Findings []task.Finding `json:"findings"`
+	// Tested tells that a test of just this content passed on this machine.
+	Tested bool `json:"tested"`
 }
 
 // PushFolder publishes a package's folder: it checks it, makes its blocks and writes them as a CAR archive, and adds the folder
@@ -60,6 +62,8 @@ func (a *App) PushFolder(ctx context.Context, p *Package, opts PublishOptions) (
 		}
 	}
 	done := Published{FolderAddress: addressOf(tree.CID, pub), Size: tree.Total, Files: tree.Files, Node: opts.Node, Findings: append([]task.Finding{}, p.Findings...)}
+	_, err = os.Stat(a.testedMark(done.CID))
+	done.Tested = err == nil
 	if done.CAR = opts.CAR; done.CAR == "" {
 		done.CAR = a.storedCAR(tree.CID)
 	}
@@ -80,6 +84,25 @@ func addToNode(ctx context.Context, addr string, folder fs.FS, want ipfs.CID) er
 			WithHint("did a file change meanwhile? Else the node's settings (Import in its configuration) overrule the options; `ipfs dag import FILE` of an archive made with --car keeps the CID")
 	}
 	return nil
+}
+
+// NoteTested puts on record that the examples of a package's folder, as it is now, passed; PushFolder tells. Packages that are not
+// published as folders are left alone.
+func (a *App) NoteTested(ctx context.Context, p *Package) error {
+	address := p.FolderAddress(ctx)
+	if address == nil {
+		return nil
+	}
+	mark := a.testedMark(address.CID)
+	if err := os.MkdirAll(filepath.Dir(mark), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(mark, nil, 0o644)
+}
+
+// testedMark is the empty file that says that a folder passed its test here.
+func (a *App) testedMark(cid string) string {
+	return filepath.Join(a.cfg.Home, "ipfs", cid+".tested")
 }
 
 // storedCAR is where the store of this machine keeps a folder. Nothing removes it.

@@ -123,6 +123,16 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 	return p, nil
 }
 
+// older says that --legacy would take the package, when it is likely one of an older release; "" otherwise.
+func (p *Package) older() string {
+	for _, c := range contracts() {
+		if l, ok := c.(contract.LegacyRecogniser); ok && l.RecogniseLegacy(p.Source).Certainty >= contract.Likely {
+			return fmt.Sprintf("it may be made for an older release of %s: --legacy takes it as such", c.Name())
+		}
+	}
+	return ""
+}
+
 // TakesOverrides tells whether the package's contract takes overrides of the package's document.
 func (p *Package) TakesOverrides() bool {
 	_, ok := p.Contract.(contract.Overrider)
@@ -377,8 +387,11 @@ func (p *Package) recognise(opts OpenOptions) error {
 		p.Contract, p.Evidence = found[0], strings.SplitN(evidence[0], ": ", 2)[1]
 		return nil
 	case 0:
-		return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s looks like no package that Longshore knows", p.Source.Given)}).
-			WithHint("it looks for a MECA folder (name.txt, config.json, …), a Cytomine descriptor.yml, a Kaapana processing-container.json, an iExec iexec.json or iexec.js, or a Racetrack job.yaml or fatman.yaml; --contract NAME forces one")
+		none := &task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s looks like no package that Longshore knows", p.Source.Given)}
+		if older := p.older(); older != "" {
+			return none.WithHint("%s", older)
+		}
+		return none.WithHint("it looks for a MECA folder (name.txt, config.json, …), a Cytomine descriptor.yml, a Kaapana processing-container.json, an iExec iexec.json or iexec.js, or a Racetrack job.yaml or fatman.yaml; --contract NAME forces one")
 	}
 	return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s fits several contracts (%s)", p.Source.Given, strings.Join(evidence, "; "))}).
 		WithHint("choose one with --contract NAME")

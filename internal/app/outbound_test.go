@@ -36,11 +36,7 @@ func TestOutbound(t *testing.T) {
 	for name, src := range map[string]task.ImageSource{"image": {Kind: task.ImageReference, Name: host + "/x:1"}, "base": build("base"), "add": build("add")} {
 		for _, allow := range [][]string{{outbound.Private}, {"127.0.0.0/8"}} {
 			asked.Store(false)
-			policy, err := outbound.Parse(allow)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := app.New(app.Config{Home: t.TempDir(), Outbound: policy})
+			a, err := app.New(app.Config{Home: t.TempDir(), Sources: allow})
 			if err != nil {
 				t.Fatal(err)
 			}

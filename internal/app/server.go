@@ -253,8 +253,8 @@ func (p *packages) Fetch(ctx context.Context, git string, use func(dir, commit s
 	pkg := &Package{}
 	defer pkg.Close()
 	from := gitsource.Options{Schemes: []string{"https", "http"}}
-	if p.app.cfg.Outbound != nil {
-		from.Dial = p.app.cfg.Outbound.Dial
+	if p.app.outbound != nil {
+		from.Dial = p.app.outbound.Dial
 	}
 	if err := openGit(ctx, pkg, git, from); err != nil {
 		return outbound.Explain(err)

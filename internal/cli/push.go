@@ -78,6 +78,9 @@ func (g *globals) pushIPFS(ctx context.Context, given string, f pushFlags) error
 			g.info("%s", w)
 		}
 	}
+	if !done.Tested {
+		g.info("warning: no passing test of this content is on record here: `longshore test %s` makes one", given)
+	}
 	image := ""
 	if f.image != "" {
 		if image, err = a.PushFolderImage(ctx, p, done.FolderAddress, f.image); err != nil {

@@ -214,6 +214,7 @@ outputs:
 	{contract: "kaapana", file: "task.json", broken: `{"name": "t", "image": "i:1", "taskTemplate": 5}`},
 	{contract: "kaapana", file: "task.json", broken: `{"name": "t", "image": "i:1", "taskTemplate": "x", "inputs": [{"name": "a", "volume_source": {}}]}`},
 	{contract: "kaapana", file: "task.json", broken: `{"name": "t", "image": "i:1", "taskTemplate": "x", "env": [{"name": "A", "value": null}]}`},
+	{contract: "kaapana", file: "task.json", broken: `{"name": "t", "image": "i:1", "taskTemplate": "x", "inputs": null}`},
 
 	{contract: "iexec", file: "iexec.json", text: `{"name": "only a name"}`},
 	{contract: "iexec", file: "iexec.json", text: `{"name": "v1", "app": {"type": "DOCKER", "envvars": "XWDOCKERIMAGE=org/image:tag"}, "work": {"cmdline": "10"}}`},

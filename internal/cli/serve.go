@@ -13,7 +13,6 @@ import (
 
 	"longshore/internal/app"
 	"longshore/internal/config"
-	"longshore/internal/outbound"
 )
 
 func newServe(g *globals) *cobra.Command {
@@ -65,12 +64,8 @@ func (g *globals) printConfig(conf *config.Loaded) error {
 
 func (g *globals) serve(ctx context.Context, conf *config.Loaded, link bool) (err error) {
 	log := g.serverLog(conf.Log)
-	from, err := outbound.Parse(conf.Sources)
-	if err != nil {
-		return err
-	}
 	a, err := g.open(func(c *app.Config) {
-		c.Policy.Network, c.Outbound = conf.Network == "allowed", from
+		c.Policy.Network, c.Sources = conf.Network == "allowed", append([]string{}, conf.Sources...)
 		c.Progress = nil
 	})
 	if err != nil {

@@ -217,6 +217,11 @@ func (t *tester) test(ctx context.Context, after []string) error {
 		}
 	}
 	t.report.judge()
+	if ran, left := t.report.examples(); t.report.Pass && ran > 0 && left == 0 {
+		if err := t.app.NoteTested(ctx, t.pkg); err != nil {
+			t.note("that it passed cannot be put on record: " + err.Error())
+		}
+	}
 	if t.g.json {
 		return t.g.printJSON(t.report)
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"longshore/internal/app"
-	"longshore/internal/outbound"
+	"longshore/internal/config"
 )
 
 // newWorker is the process that carries out a server's runs and outlives it; `serve` starts it.
 func newWorker(g *globals) *cobra.Command {
-	sources := []string{outbound.Private}
+	var sources []string
 	c := &cobra.Command{
 		Use:    "worker",
 		Short:  "Carry out the runs of a server (started by serve)",
@@ -21,18 +21,16 @@ func newWorker(g *globals) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			g.quiet = true // what runs say goes to their own events
 			// The server has decided about the network of each job. The operator's registry logins are not for strangers' packages.
-			from, err := outbound.Parse(sources)
-			if err != nil {
-				return err
-			}
-			a, err := g.open(func(c *app.Config) { c.Policy.Network, c.Anonymous, c.Outbound = true, true, from })
+			a, err := g.open(func(c *app.Config) {
+				c.Policy.Network, c.Anonymous, c.Sources = true, true, append([]string{}, sources...)
+			})
 			if err != nil {
 				return err
 			}
 			return a.RunWorker(c.Context(), Version, func() { fmt.Fprintln(g.Out, "ready") })
 		},
 	}
-	c.Flags().StringSliceVar(&sources, "sources-allow", sources, "as that of serve")
+	c.Flags().StringSliceVar(&sources, "sources-allow", config.Default().Sources, "as that of serve")
 	return c
 }
 

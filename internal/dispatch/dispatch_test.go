@@ -173,7 +173,9 @@ func TestAnyEnd(t *testing.T) {
 	} {
 		r := newRig(t, fake.Config{})
 		job, p := r.files(c.words...)
-		job.Timeouts.Run = 50 * time.Millisecond
+		if c.warned != "" {
+			job.Timeouts.Run = 50 * time.Millisecond
+		}
 		p.exec.AnyEnd, p.collect = true, nil
 		res := r.run(t.Context(), t, job)
 		if res.Reason != c.reason || (res.State == task.Succeeded) != (c.reason == "") || !strings.Contains(strings.Join(res.Warnings, "\n"), c.warned) {

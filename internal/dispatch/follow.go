@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,7 +16,7 @@ import (
 // follower reads a container's log from byte 0 while it runs: it writes the plain log files, watches for the ready mark,
 // and keeps the end for messages.
 type follower struct {
-	mark     []byte
+	mark     string
 	dir      string
 	source   io.ReadCloser
 	ready    chan struct{} // closed when the mark was seen on stdout
@@ -49,7 +48,7 @@ func startFollower(ctx context.Context, e engine.Engine, h engine.Handle, dir, m
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{mark: []byte(mark), observe: o, dir: dir, source: source, ready: make(chan struct{}), done: make(chan struct{})}
+	f := &follower{mark: mark, observe: o, dir: dir, source: source, ready: make(chan struct{}), done: make(chan struct{})}
 	go f.follow()
 	return f, nil
 }
@@ -67,7 +66,7 @@ func (f *follower) follow() {
 		f.fail(err)
 		return
 	}
-	marks := map[engine.Stream]*markScanner{engine.Stdout: {mark: f.mark}, engine.Stderr: {mark: f.mark}}
+	marks := map[engine.Stream]*engine.MarkScanner{engine.Stdout: {Mark: f.mark}, engine.Stderr: {Mark: f.mark}}
 	frames := engine.NewLogReader(f.source)
 	for {
 		fr, err := frames.Next()
@@ -76,7 +75,7 @@ func (f *follower) follow() {
 		}
 		f.fail(f.write(fr))
 		f.remember(fr)
-		if len(f.mark) > 0 && marks[fr.Stream].scan(fr.Data) {
+		if marks[fr.Stream].Scan(fr.Data) {
 			f.markSeen(fr.Stream)
 		}
 		if o := f.observer(); o != nil {
@@ -241,27 +240,6 @@ func (f *follower) markHint() string {
 		return "stdout is empty: Python buffers output, use flush=True or PYTHONUNBUFFERED=1"
 	}
 	return "the program must print it once it has started"
-}
-
-// markScanner finds a mark in a stream that comes in pieces. It reports the mark once.
-type markScanner struct {
-	mark, held []byte
-	seen       bool
-}
-
-func (m *markScanner) scan(data []byte) bool {
-	if m.seen {
-		return false
-	}
-	m.held = append(m.held, data...)
-	if bytes.Contains(m.held, m.mark) {
-		m.seen, m.held = true, nil
-		return true
-	}
-	if keep := len(m.mark) - 1; len(m.held) > keep {
-		m.held = append(m.held[:0], m.held[len(m.held)-keep:]...)
-	}
-	return false
 }
 
 // oneLine puts text on one line and shortens it, for messages.

@@ -119,7 +119,7 @@ func (r *run) stageFile(ctx context.Context, root *os.Root, m task.Mount, f task
 			return nil, task.Errorf(task.ReasonInput, "cannot read the input %s: %w", source, err)
 		}
 		if ok {
-			return nil, r.unpackZip(ctx, source, f.Flat, root, filepath.Dir(name), dirMode, fileMode)
+			return nil, r.unpackZip(ctx, f, root, filepath.Dir(name), dirMode, fileMode)
 		}
 	}
 	if m.ReadOnly && st.Size() > copyBelow && st.Mode()&0o004 != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime"
 	"strings"
 
@@ -116,18 +117,22 @@ func (r *run) startContainer(ctx context.Context) error {
 	for _, n := range h.Notes {
 		r.warn("%s", n)
 	}
-	mark := ""
-	if r.exec.HTTP != nil {
-		mark = r.exec.HTTP.ReadyMark
-	}
 	logs, err := r.private("logs", 0o700)
 	if err != nil {
 		return err
 	}
-	if r.follow, err = startFollower(ctx, r.d.Engine, h, logs, mark, r.job.Observe); err != nil {
+	if r.follow, err = startFollower(ctx, r.d.Engine, h, logs, r.readyMark(), r.job.Observe); err != nil {
 		return task.Errorf(task.ReasonEngine, "the container's log cannot be read: %w", err)
 	}
 	return nil
+}
+
+// readyMark is what the task prints once it is ready, "" if it prints nothing.
+func (r *run) readyMark() string {
+	if r.exec.HTTP == nil {
+		return ""
+	}
+	return r.exec.HTTP.ReadyMark
 }
 
 // stepTimes keeps the engine's own steps until the stage is booked.
@@ -139,7 +144,7 @@ func startError(e *engine.StartError) error {
 	out := &task.Error{Code: task.ReasonImage, Message: "the container could not be started", Cause: e.Err}
 	switch e.Kind {
 	case "command":
-		out.Hint = "the image lacks the program it should start, or it may not be executed (chmod +x): check CMD, ENTRYPOINT and the package's command"
+		out.Hint = "the image lacks the program it should start, or it may not be executed (chmod +x): check CMD, ENTRYPOINT and the package's command, and that scripts have Unix line ends"
 	case "user":
 		out.Hint = "the image's USER does not exist in its /etc/passwd"
 	case "limit", "unsupported":
@@ -173,9 +178,11 @@ func (r *run) spec(ctx context.Context) (engine.Spec, error) {
 			StopSignal: r.facts.StopSignal, Capabilities: r.job.Privileges,
 		},
 		Mounts:   r.mounts,
+		Folders:  volumes(r.facts.Volumes),
 		Limits:   engine.Limits{MilliCPU: int64(x.CPU), Memory: int64(x.Memory), Disk: int64(x.Disk), Shm: int64(x.Shm)},
 		GPUs:     x.GPUs,
 		LogLimit: r.d.Policy.LogLimit,
+		LogMark:  r.readyMark(),
 	}
 	if r.exec.Network {
 		spec.Network = engine.NetworkHost
@@ -185,6 +192,20 @@ func (r *run) spec(ctx context.Context) (engine.Spec, error) {
 			WithHint("build or pull it for %s", want)
 	}
 	return spec, nil
+}
+
+// maxVolumes bounds the folders that an image's configuration may ask for.
+const maxVolumes = 64
+
+// volumes are the folders that Docker makes for an image's VOLUMEs. What no path can be is left out.
+func volumes(list []string) []string {
+	var out []string
+	for _, v := range list {
+		if path.IsAbs(v) && len(v) < 1024 && len(out) < maxVolumes && !strings.ContainsRune(v, 0) && path.Clean(v) != "/" {
+			out = append(out, path.Clean(v))
+		}
+	}
+	return out
 }
 
 // commandLine applies the process's changes to the image's ENTRYPOINT and CMD, as "docker run" does.

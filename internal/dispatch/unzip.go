@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"longshore/internal/task"
@@ -38,16 +40,16 @@ func isZip(name string) (bool, error) {
 	return true, z.Close()
 }
 
-// unpackZip unpacks every entry below dir of root; flat leaves folders out. An entry that would leave it, a link, a special file, or an archive that
+// unpackZip unpacks every entry of an archive below dir of root. An entry that would leave it, a link, a special file, or an archive that
 // grows beyond the limits is an input error and nothing of it is used.
-func (r *run) unpackZip(ctx context.Context, name string, flat bool, root *os.Root, dir string, dirMode, fileMode os.FileMode) error {
-	z, err := zip.OpenReader(name)
+func (r *run) unpackZip(ctx context.Context, archive task.File, root *os.Root, dir string, dirMode, fileMode os.FileMode) error {
+	z, err := zip.OpenReader(archive.Source)
 	if err != nil {
-		return task.Errorf(task.ReasonInput, "cannot read the input %s: %w", name, err)
+		return task.Errorf(task.ReasonInput, "cannot read the input %s: %w", archive.Source, err)
 	}
 	defer z.Close()
 	refuse := func(entry, why string, args ...any) error {
-		return (&task.Error{Code: task.ReasonInput, Message: fmt.Sprintf("refusing entry %q of %s: %s", entry, filepath.Base(name), fmt.Sprintf(why, args...))}).
+		return (&task.Error{Code: task.ReasonInput, Message: fmt.Sprintf("refusing entry %q of %s: %s", entry, cmp.Or(archive.URL, filepath.Base(archive.Source)), fmt.Sprintf(why, args...))}).
 			WithHint("make the archive anew from plain files and folders")
 	}
 	if len(z.File) > maxZipEntries {
@@ -71,8 +73,10 @@ func (r *run) unpackZip(ctx context.Context, name string, flat bool, root *os.Ro
 			return refuse(f.Name, "it is a symbolic link")
 		case !mode.IsRegular() && !mode.IsDir():
 			return refuse(f.Name, "it is neither a file nor a folder")
+		case mode.IsRegular() && slices.Contains(archive.Refuse, clean):
+			return refuse(f.Name, "%s is not supported in the input directory", clean)
 		}
-		if flat {
+		if archive.Flat {
 			if mode.IsDir() {
 				continue
 			}

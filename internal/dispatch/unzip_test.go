@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"longshore/internal/task"
 )
 
 // zipOf makes an archive whose entry names are taken as they are.
@@ -53,7 +55,7 @@ func unpack(t testing.TB, data []byte) error {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	uerr := (&run{}).unpackZip(t.Context(), archive, false, root, ".", 0o755, 0o644)
+	uerr := (&run{}).unpackZip(t.Context(), task.File{Source: archive}, root, ".", 0o755, 0o644)
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("beside the folder lie %v, %v", entries, err)
@@ -70,6 +72,26 @@ func unpack(t testing.TB, data []byte) error {
 	return uerr
 }
 
+// A name that is refused may lie deeper, and the archive is told by where it came from.
+func TestUnpackZipRefuses(t *testing.T) {
+	for name, refused := range map[string]bool{"Dockerfile": true, "app/Dockerfile": false, "dockerfile": false} {
+		archive := filepath.Join(t.TempDir(), "archive")
+		if err := os.WriteFile(archive, zipOf(t, map[string]os.FileMode{name: 0o644}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		root, err := os.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		err = (&run{}).unpackZip(t.Context(), task.File{Source: archive, URL: "http://a/in.zip", Refuse: []string{"Dockerfile"}}, root, ".", 0o755, 0o644)
+		const want = `refusing entry "Dockerfile" of http://a/in.zip: Dockerfile is not supported in the input directory`
+		if refused != (err != nil) || refused && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Flat leaves out the folders of the archive; two files of one name are still refused.
 func TestUnpackZipFlat(t *testing.T) {
 	flat := func(entries map[string]os.FileMode) ([]string, error) {
@@ -83,7 +105,7 @@ func TestUnpackZipFlat(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		uerr := (&run{}).unpackZip(t.Context(), archive, true, root, ".", 0o755, 0o644)
+		uerr := (&run{}).unpackZip(t.Context(), task.File{Source: archive, Flat: true}, root, ".", 0o755, 0o644)
 		var names []string
 		list, err := os.ReadDir(dir)
 		if err != nil {

@@ -110,12 +110,17 @@ type Spec struct {
 
 	// Hostname inside the container; empty means the first 12 characters of ID.
 	Hostname string
+	// Folders are absolute paths of folders that are made, empty and root's, where the image has nothing: its volumes.
+	Folders []string
 	// WritableLayer, when not empty, is an existing empty folder that receives what the container changes in its root
 	// file system, as an overlayfs upper layer with the container's own user and group numbers, and stays after Remove.
 	// Image builds use it. Empty means a private layer that Remove deletes.
 	WritableLayer string
 	// LogLimit bounds the kept log in bytes; what comes later is counted, not kept. Zero means DefaultLogLimit.
 	LogLimit int64
+	// LogMark, when not empty, is a text that somebody who follows the log waits for: where a stream first has it, it is kept
+	// even if the log is full.
+	LogMark string
 }
 
 // DefaultLogLimit is the log size that is kept when Spec.LogLimit is zero: 64 MiB.

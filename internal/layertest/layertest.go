@@ -131,7 +131,7 @@ var Rules = []Rule{
 			"internal/market/...", "internal/dispatch/...",
 		},
 		Outside: AnyLibrary,
-		Tests:   []string{"internal/engine/fake", "internal/store/sqlstore", "internal/blob/disk"},
+		Tests:   []string{"internal/engine/fake", "internal/store/sqlstore", "internal/store/storetest", "internal/blob/disk"},
 		Reason:  "the one path of every run works through interfaces: it may know that there are contracts and engines, not which",
 	},
 	{

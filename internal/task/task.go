@@ -233,6 +233,8 @@ type File struct {
 	// UnpackZip, when Source opens as a zip file, unpacks its entries into the folder of Path instead, and the file itself
 	// is not kept. No entry may leave that folder.
 	UnpackZip bool `json:"unpackZip,omitempty"`
+	// Refuse, with UnpackZip, lists names that no entry at the archive's root may have.
+	Refuse []string `json:"refuse,omitempty"`
 	// Flat, with UnpackZip, leaves the archive's folders out: its files come under their base names.
 	Flat bool `json:"flat,omitempty"`
 	// URL is fetched to Source's place by the caller before staging; dispatch refuses it when the operator forbids it.
@@ -305,6 +307,7 @@ type ImageFacts struct {
 	WorkingDir string            `json:"workingDir,omitempty"`
 	User       string            `json:"user,omitempty"`
 	Ports      []int             `json:"ports,omitempty"` // EXPOSEd TCP ports, ascending
+	Volumes    []string          `json:"volumes,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	StopSignal string            `json:"stopSignal,omitempty"`
 	Arch       string            `json:"arch,omitempty"` // "linux/amd64"

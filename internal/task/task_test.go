@@ -174,6 +174,28 @@ func TestBindSaysWhatAnInputTakes(t *testing.T) {
 	}
 }
 
+// What is given as an example is allowed.
+func TestExamplesOfInputs(t *testing.T) {
+	for want, typ := range map[string]task.Type{
+		"n=1":                   {Kind: task.Integer},
+		"n=4":                   {Kind: task.Integer, GT: "3", LT: "300"},
+		"n=0":                   {Kind: task.Integer, LE: "0"},
+		"n=-6":                  {Kind: task.Number, LT: "-5"},
+		"n=0.5":                 {Kind: task.Number, GT: "0", LT: "1"},
+		"n=0.25":                {Kind: task.Number, GE: "0.25", LT: "0.5"},
+		"n='[4, …]'":            {Kind: task.Array, Item: &task.Type{Kind: task.Integer, GE: "4"}},
+		`n='["red", …]'`:        {Kind: task.Array, Item: &task.Type{Kind: task.Enumeration, Choices: []string{"red"}}},
+		`n='[["@FILE", …], …]'`: {Kind: task.Array, Item: &task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Image}}},
+	} {
+		tk := &task.Task{Parameters: []task.Parameter{{Name: "n", Direction: task.Input, Type: typ}}}
+		_, err := task.Bind(tk, task.Request{})
+		var e *task.Error
+		if !errors.As(err, &e) || !strings.HasSuffix(e.Hint, want) {
+			t.Errorf("%+v: %v, want %s", typ, e, want)
+		}
+	}
+}
+
 func TestBindReportsEverything(t *testing.T) {
 	_, err := task.Bind(bound(), task.Request{
 		Inputs: map[string]task.Given{"out": task.GivenText("1"), "x": task.GivenText("1")},

@@ -584,7 +584,7 @@ func (t Type) example() string {
 	case Boolean:
 		return "true"
 	case Integer, Number:
-		return "1"
+		return t.exampleNumber()
 	case Enumeration:
 		if len(t.Choices) > 0 {
 			return t.Choices[0]
@@ -596,11 +596,53 @@ func (t Type) example() string {
 	case Directory:
 		return "@FOLDER"
 	case Array:
-		return "'[…]'"
+		return "'[" + t.Item.exampleItem() + ", …]'"
 	case JSON, Geometry:
 		return "'{…}'"
 	}
 	return "VALUE"
+}
+
+// exampleItem is the example as it stands in a list in JSON.
+func (t Type) exampleItem() string {
+	text := strings.Trim(t.example(), "'")
+	switch t.Kind {
+	case Boolean, Integer, Number, Array, JSON, Geometry:
+		return text
+	}
+	return strconv.Quote(text)
+}
+
+// exampleNumber is a number that the bounds allow.
+func (t Type) exampleNumber() string {
+	list := []string{"1", string(t.GE), string(t.LE)}
+	low, above := new(big.Rat).SetString(string(t.GT))
+	high, below := new(big.Rat).SetString(string(t.LT))
+	one := big.NewRat(1, 1)
+	if above {
+		list = append(list, short(low.Add(low, one)))
+	}
+	if below {
+		list = append(list, short(high.Sub(high, one)))
+	}
+	if above && below { // a little more than one bound, a little less than the other; in the middle is something
+		list = append(list, short(low.Mul(low.Add(low, high), big.NewRat(1, 2))))
+	}
+	for _, text := range list {
+		if text != "" && Check(t, Value{Text: text}) == nil {
+			return text
+		}
+	}
+	return "VALUE"
+}
+
+// short writes a number without more digits than it needs.
+func short(r *big.Rat) string {
+	if r.IsInt() {
+		return r.Num().String()
+	}
+	f, _ := r.Float64() // an example need not be exact
+	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
 // Plain returns the value as what encoding/json writes for it: a bool, json.Number, string, json.RawMessage or a list. Kinds

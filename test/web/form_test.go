@@ -58,7 +58,8 @@ func TestForms(t *testing.T) {
 			b.unfold("#run details")
 			b.write("#labels", "who=O'Brien & \"co\"\nempty=")
 			b.write("#priority", "-5")
-		}, `{"labels": {"who": "O'Brien & \"co\"", "empty": ""}, "priority": -5, "inputs": {
+			b.write("#args", "[]") // none at all, which is not the image's own
+		}, `{"args": [], "labels": {"who": "O'Brien & \"co\"", "empty": ""}, "priority": -5, "inputs": {
 			"text": "\n -it's\t\"ö\" 😀\n$HOME ` + "`id`" + ` \\n @x\n", "choice": " edge ", "big": 9223372036854775807, "ratio": -0.10,
 			"when": "2026-05-01T12:00:00.123456789+02:00", "area": {"type": "Point", "coordinates": [1.10, 12345678901234567890]}, "flag": false,
 			"words": ["@first", "", "two\nlines", "12"], "times": ["2026-05-01T12:00:00Z", "2026-05-02T12:00:00Z"], "grid": [[1, 9007199254740993]],

@@ -152,7 +152,7 @@ func TestGallery(t *testing.T) {
 		b.until(ended)
 		b.has("#log", "earlier lines are in the download", "all work and no play", "this line goes on in the download")
 		b.fill("#log-search", "no play")
-		b.until(`/^1 of \d+/.test(document.getElementById("log-hits").textContent)`)
+		b.until(`/^1 of \d+\+/.test(document.getElementById("log-hits").textContent)`)
 	})
 	story("the server is started again", func(t *testing.T) {
 		for _, part := range []string{"ERR_", "503", "502"} {

@@ -37,7 +37,7 @@ type Token struct {
 	ID         string    `json:"id"`
 	Name       string    `json:"name"`
 	Account    string    `json:"account"`
-	Scopes     []string  `json:"scopes"`
+	Scopes     []string  `json:"scopes" nullable:"false"`
 	CreatedAt  time.Time `json:"createdAt"`
 	ExpiresAt  time.Time `json:"expiresAt,omitzero" doc:"Absent for never"`
 	LastUsedAt time.Time `json:"lastUsedAt,omitzero" doc:"To the minute"`
@@ -80,7 +80,7 @@ type System struct {
 	Busy      int                  `json:"busy"`
 	Draining  bool                 `json:"draining,omitempty"`
 	Runs      map[task.State]int64 `json:"runs"`
-	Servers   []Server             `json:"servers" doc:"Those that share the database, also ones of the last day that are gone"`
+	Servers   []Server             `json:"servers" nullable:"false" doc:"Those that share the database, also ones of the last day that are gone"`
 	BlobBytes int64                `json:"blobBytes" doc:"What kept files take; negative when not known"`
 	FreeBytes int64                `json:"freeBytes" doc:"What is left for them; negative when not known"`
 }

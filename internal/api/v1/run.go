@@ -88,8 +88,8 @@ type Run struct {
 	Pruned      bool              `json:"pruned,omitempty" doc:"Its files were removed because of their age"`
 
 	Result *Result `json:"result,omitempty" doc:"What became of it; absent before the end, and in lists"`
-	Inputs []File  `json:"inputs,omitempty" doc:"Its input files; absent in lists"`
-	Files  []File  `json:"files,omitempty" doc:"Its output files; absent before the end, and in lists"`
+	Inputs []File  `json:"inputs,omitempty" nullable:"false" doc:"Its input files; absent in lists"`
+	Files  []File  `json:"files,omitempty" nullable:"false" doc:"Its output files; absent before the end, and in lists"`
 }
 
 // Result is the domain's.
@@ -110,7 +110,7 @@ type Why struct {
 	// CachedFrom and Same are of a run that took another's result.
 	CachedFrom string   `json:"cachedFrom,omitempty" doc:"The run whose result was taken"`
 	CacheKey   string   `json:"cacheKey,omitempty" doc:"What equal runs share"`
-	Same       []string `json:"same,omitempty" doc:"What is the same in both runs"`
+	Same       []string `json:"same,omitempty" nullable:"false" doc:"What is the same in both runs"`
 }
 
 // Event is one thing that happened to a run: the data of a server-sent event, whose ID is N and whose type is Kind. The last

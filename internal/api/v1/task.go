@@ -26,17 +26,17 @@ type Task struct {
 	TaskSummary
 	Dialect    string            `json:"dialect,omitempty" doc:"Which form of the contract was met"`
 	Variant    string            `json:"variant,omitempty"`
-	Variants   []task.Variant    `json:"variants,omitempty" doc:"The uses of a package that offers several"`
+	Variants   []task.Variant    `json:"variants,omitempty" nullable:"false" doc:"The uses of a package that offers several"`
 	Image      string            `json:"image,omitempty" doc:"The image's name"`
-	Parameters []task.Parameter  `json:"parameters"`
+	Parameters []task.Parameter  `json:"parameters" nullable:"false"`
 	Resources  task.Resources    `json:"resources" doc:"CPU in thousandths, the others in bytes"`
 	Exchange   task.Exchange     `json:"exchange" enum:"files,http"`
 	Network    bool              `json:"network,omitempty" doc:"It declares the need to reach other machines"`
 	FreeEnv    bool              `json:"freeEnv,omitempty" doc:"Environment variables beyond the parameters may be given"`
 	FreeInputs bool              `json:"freeInputs,omitempty" doc:"Inputs beyond the declared ones may be given"`
 	Labels     map[string]string `json:"labels,omitempty"`
-	Notes      []string          `json:"notes,omitempty"`
-	Findings   []task.Finding    `json:"findings,omitempty" doc:"What was noticed at the import"`
+	Notes      []string          `json:"notes,omitempty" nullable:"false"`
+	Findings   []task.Finding    `json:"findings,omitempty" nullable:"false" doc:"What was noticed at the import"`
 	Evidence   string            `json:"evidence,omitempty" doc:"Why it was taken for this contract"`
 }
 

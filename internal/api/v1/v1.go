@@ -18,7 +18,7 @@ type Problem struct {
 	// Code is for programs.
 	Code     task.Code      `json:"code" doc:"One of the closed list of codes, for programs"`
 	Hint     string         `json:"hint,omitempty" doc:"What to do"`
-	Findings []task.Finding `json:"findings,omitempty" doc:"Each thing that is wrong, of a package or a request"`
+	Findings []task.Finding `json:"findings,omitempty" nullable:"false" doc:"Each thing that is wrong, of a package or a request"`
 	Request  string         `json:"request,omitempty" doc:"The request's ID, as in the header X-Request-Id and the server's log"`
 }
 
@@ -64,7 +64,7 @@ type Upload struct {
 
 // Page is one page of a list.
 type Page[T any] struct {
-	Items []T    `json:"items"`
+	Items []T    `json:"items" nullable:"false"`
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent at the end"`
 }
 
@@ -73,7 +73,7 @@ type Self struct {
 	Account   string    `json:"account"`
 	Token     string    `json:"token" doc:"The token's ID"`
 	Name      string    `json:"name,omitempty"`
-	Scopes    []string  `json:"scopes"`
+	Scopes    []string  `json:"scopes" nullable:"false"`
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	Server    string    `json:"server" doc:"The name of the server that answered"`
 	Version   string    `json:"version" doc:"The server's version"`

@@ -93,7 +93,11 @@ func (c *collector) problem(name string, p problem) {
 		c.more++
 		return
 	}
-	f := p.finding("output", name)
+	side := task.Output
+	if c.inputSide {
+		side = task.Input
+	}
+	f := p.finding(string(side), name)
 	f.File = name
 	c.findings = append(c.findings, f)
 }

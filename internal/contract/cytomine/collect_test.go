@@ -1,6 +1,7 @@
 package cytomine_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -388,6 +389,27 @@ func TestExamples(t *testing.T) {
 	}
 	if v := examples[0].Check(&task.Result{}, t.TempDir()); v.Pass {
 		t.Errorf("got %+v", v)
+	}
+}
+
+// TestExampleMends: what is said of an inputs/ folder that is not quite right.
+func TestExampleMends(t *testing.T) {
+	examplesOf := func(inputs map[string]string) ([]contract.Example, error) {
+		files := map[string]string{"descriptor.yml": base, "Dockerfile": recipe}
+		for name, content := range inputs {
+			files["inputs/"+name] = content
+		}
+		src := folder(t, files)
+		return cytomine.New().Examples(src, load(t, src))
+	}
+	const want = "inputs/ has no n (there is n.txt: inputs are named exactly like their parameter and have no extension)"
+	if examples, err := examplesOf(map[string]string{"n.txt": "1", ".gitkeep": ""}); err != nil || len(examples) != 1 || examples[0].Skip != want {
+		t.Errorf("got %+v, %v", examples, err)
+	}
+	_, err := examplesOf(map[string]string{"n": "x"})
+	e, ok := errors.AsType[*task.Error](err)
+	if !ok || e.Message != `the example's input "n": invalid parameter type` || len(e.Findings) != 1 || !strings.HasPrefix(e.Findings[0].What, `input "n"`) {
+		t.Errorf("got %v", err)
 	}
 }
 

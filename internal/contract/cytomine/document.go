@@ -77,8 +77,10 @@ func typeMend(n *contract.Node, want string) string {
 		return fmt.Sprintf("quote it: %q", n.Text)
 	case want == "boolean" && n.Is(contract.NodeString):
 		return "write true or false, without quotes"
-	case (want == "integer" || want == "number") && n.Is(contract.NodeString):
-		return "write a number, without quotes"
+	case want == "integer" && n.Is(contract.NodeString):
+		return "write a whole number, without quotes and unit"
+	case want == "number" && n.Is(contract.NodeString):
+		return "write a number, without quotes and unit"
 	case n.IsNull():
 		return "give it a value, or remove the key"
 	case want == "array" && n.Is(contract.NodeString):

@@ -74,7 +74,7 @@ func exampleValues(t *task.Task, d detail, dir string) (map[string]task.Given, [
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			if !p.Optional && p.Default == nil {
-				missing = append(missing, p.Name)
+				missing = append(missing, p.Name+withExtension(dir, p.Name))
 			}
 			continue
 		case err != nil:
@@ -94,6 +94,20 @@ func exampleValues(t *task.Task, d detail, dir string) (map[string]task.Given, [
 	return given, missing, nil
 }
 
+// withExtension tells of a file that is meant to be an input and has an extension, "" when there is none.
+func withExtension(dir, name string) string {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	for _, e := range list {
+		if ext := filepath.Ext(e.Name()); ext != "" && strings.EqualFold(strings.TrimSuffix(e.Name(), ext), name) {
+			return fmt.Sprintf(" (there is %s: inputs are named exactly like their parameter and have no extension)", printable(e.Name()))
+		}
+	}
+	return ""
+}
+
 func exampleValue(p task.Parameter, x *extra, name string, st fs.FileInfo) (task.Given, error) {
 	switch {
 	case p.Type.Kind.OnDisk():
@@ -108,7 +122,7 @@ func exampleValue(p task.Parameter, x *extra, name string, st fs.FileInfo) (task
 	c := &collector{dir: filepath.Dir(name), folder: exampleInputs, known: map[string][]int{}, inputSide: true}
 	v, _ := c.value(p.Name, name, p.Type, x, st)
 	if len(c.findings) > 0 {
-		return task.Given{}, &task.Error{Code: task.CodePackage, Message: "the example's " + strings.Replace(c.findings[0].What, "output", "input", 1), Findings: c.findings}
+		return task.Given{}, &task.Error{Code: task.CodePackage, Message: "the example's " + c.findings[0].What, Findings: c.findings}
 	}
 	if p.Type.Kind != task.Array {
 		return task.GivenText(v.Text), nil

@@ -55,12 +55,15 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	return l.task(d), findings
 }
 
-// unusable says why a descriptor of a folder that is there is not taken; "" when there is none.
-func (l *loader) unusable() string {
+// unusable says why a file of a folder that is there is not taken; "" when there is none of these names.
+func (l *loader) unusable(names ...string) string {
 	if l.zip != nil {
 		return ""
 	}
-	for _, name := range []string{"descriptor.yml", "descriptor.yaml"} {
+	for _, name := range names {
+		if !fs.ValidPath(name) {
+			continue
+		}
 		if err := contract.LostLink(l.src.FS, name); err != nil {
 			return err.Error()
 		}
@@ -76,7 +79,7 @@ func (l *loader) descriptor() *descriptor {
 	found := l.descriptors()
 	if len(found) == 0 {
 		f := l.document.found(ruleNoDescriptor, contract.At{}, "add descriptor.yml", "descriptor is not found in the default location")
-		f.Why = cmp.Or(l.unusable(), "descriptor.yml or descriptor.yaml lies at the root")
+		f.Why = cmp.Or(l.unusable("descriptor.yml", "descriptor.yaml"), "descriptor.yml or descriptor.yaml lies at the root")
 		if in := l.misplaced(); len(in) > 0 {
 			what, do := "there is one at "+printable(in[0]), "name that folder"
 			if len(in) > 1 {
@@ -135,7 +138,9 @@ func (l *loader) findImage(d *descriptor) {
 // noImage reports that no archive can be the image.
 func (l *loader) noImage(d *descriptor, c imageChoice) {
 	f := l.image.found(ruleNoImage, d.imageFileAt, "add the output of docker save as image.tar", "image not found in configured place in descriptor and not in the root directory")
-	switch {
+	switch lost := l.unusable(d.imageFile, fmt.Sprintf("%s-%s.tar", d.namespace, d.version), seedArchive, path.Join(path.Dir(l.document.File), "Dockerfile")); {
+	case lost != "":
+		f.Why = lost
 	case len(c.rivals) > 1:
 		f.Why = "several archives could be it: " + printable(strings.Join(c.rivals, ", "))
 		f.Mend = "name one in configuration.image.file"

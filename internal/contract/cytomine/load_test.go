@@ -689,6 +689,8 @@ func TestMends(t *testing.T) {
 		{"type of Python", "did you mean integer?", described(t, withInput(t, "n: {display_name: N, description: x, type: int}"))},
 		{"option of JSON Schema", "did you mean geq?", described(t, withInput(t, "n: {display_name: N, description: x, type: {id: integer, minimum: 1, leq: x}}"))},
 		{"key of Compose", "did you mean ram?", described(t, strings.Replace(base, "output_folder: /outputs", "output_folder: /outputs\n  resources: {memory: 1Gi, cpus: 0}", 1))},
+		{"memory as a number", "write a number and a prefix (k M G … Ki Mi Gi …), such as 512Mi", described(t, strings.Replace(base, "output_folder: /outputs", "output_folder: /outputs\n  resources: {ram: 512}", 1))},
+		{"a part of a CPU", "write a whole number, without quotes and unit", described(t, strings.Replace(base, "output_folder: /outputs", "output_folder: /outputs\n  resources: {cpus: 500m}", 1))},
 		{"name with a dash", "rename it, e.g. my_in", described(t, withInput(t, "my-in: {display_name: N, description: x, type: integer}"))},
 		{"reference without side", "did you mean inputs/n?", described(t, withOutput(t, "sum: {display_name: Sum, description: x, type: number, dependencies: {derived_from: n}}"))},
 		{"one format", "write a list: [png]", described(t, withInput(t, "n: {display_name: N, description: x, type: {id: image, formats: png}}"))},
@@ -733,6 +735,30 @@ func TestLinkedLayers(t *testing.T) {
 		_, findings := cytomine.New().Load(bundle(t, member{name: "descriptor.yml", content: base}, member{name: "image.tar", content: b.String()}), contract.Options{})
 		if task.HasErrors(findings) == want {
 			t.Errorf("a layer that is a link to %s: %v", to, said(findings))
+		}
+	}
+}
+
+// An image or a Dockerfile that is there and cannot be taken is named, and nothing waits for it.
+func TestUnusableImage(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		add        func(file string) error
+	}{
+		{"image.tar", "image.tar is a symbolic link that leads out of the package, or nowhere", func(file string) error { return os.Symlink("/etc/passwd", file) }},
+		{"org.example.cells-1.2.3.tar", "org.example.cells-1.2.3.tar is a folder, not a file", func(file string) error { return os.Mkdir(file, 0o755) }},
+		{"Dockerfile", "Dockerfile is a named pipe, not a file", func(file string) error { return syscall.Mkfifo(file, 0o644) }},
+	} {
+		src := described(t, base)
+		if err := os.Remove(filepath.Join(src.Dir, "Dockerfile")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.add(filepath.Join(src.Dir, c.name)); err != nil {
+			t.Fatal(err)
+		}
+		_, findings := cytomine.New().Load(src, contract.Options{})
+		if bad := errorsOf(findings); len(bad) != 1 || bad[0].Why != c.want {
+			t.Errorf("%s: %v", c.name, findings)
 		}
 	}
 }

@@ -375,12 +375,17 @@ func (r *typeReader) maxFileSize() *task.Bytes {
 
 // memory reads an amount; bits are for sizes of files only.
 func (r *report) memory(n *contract.Node, path string, bitsAllowed bool) (task.Bytes, bool) {
+	const mend = "write a number and a prefix (k M G … Ki Mi Gi …), such as 512Mi"
+	if n.Is(contract.NodeNumber) {
+		r.found(ruleType, n.Pos(), mend, "%s: must be a string, got %s", path, jsonType(n))
+		return 0, false
+	}
 	s, ok := r.text(n, path)
 	if !ok {
 		return 0, false
 	}
 	if !memoryPrefix.MatchString(s) {
-		r.form(n, path, "a number with a unit prefix, such as 512Mi or 2GiB", "write a number and a prefix (k M G … Ki Mi Gi …)")
+		r.form(n, path, "a number with a unit prefix, such as 512Mi or 2GiB", mend)
 		return 0, false
 	}
 	v, bits, ok := parseMemory(s)

@@ -26,6 +26,9 @@ func readDocument(data []byte) (n *contract.Node, f form, loose *contract.Syntax
 		return n, formJSON, nil, nil
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff")
+	if len(text) > maxScript && strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return nil, formJSON, nil, strict // too long for anything but strict JSON, so what is wrong with that is what helps
+	}
 	switch f = formOf(text); f {
 	case formModule:
 		n, err = readModule(text)

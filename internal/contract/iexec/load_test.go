@@ -130,6 +130,8 @@ func TestSyntaxErrors(t *testing.T) {
 		{"depth", "{\"app\": " + strings.Repeat("[", 5000), "1:141", "nested too deeply", ""},
 		{"regular expression", "module.exports = {app: /a+/};", "1:24", "regular expressions", ""},
 		{"latin 1", "{'app': '\xe9'}", "1:1", "not UTF-8", "UTF-8"},
+		{"long and deep", strings.Repeat("{\"a\":", 100_000), "1:1006", "nested too deeply", ""},
+		{"long and loose", "{\"a\": \"" + strings.Repeat("x", 300_000) + "\",\n}", "2:1", "beginning of object key", "remove the comma"},
 		{"two values", "{\"app\": {}} {}", "1:13", "more after the end", "remove"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -244,6 +246,8 @@ func TestFindings(t *testing.T) {
 		{"IEXEC017", `{"app":{"multiaddr":"org/app@sha256:` + strings.Repeat("a", 64) + `"}}`, "iExec workers look images up by tag and would report the image as missing after pulling org/app@sha256"},
 		{"IEXEC018", later(`,"checksum":"0xABC"`, ""), `"0xABC" is not a bytes32 hexstring`},
 		{"IEXEC019", later(`,"checksum":"0x`+zero+`"`, ""), "checksum is zero: the image is not pinned"},
+		{"IEXEC019", later("", `,"buyConf":{"dataset":"0x4CF114732732c072D49a783e80C6Fe9fe8BA420a"},"dataset":{"multiaddr":"http://a/b"}`), "dataset.checksum is missing"},
+		{"IEXEC019", later("", `,"dataset":{"checksum":"0x`+zero+`"}`), "checksum is zero: the dataset is not pinned"},
 		{"IEXEC021", old(image, `"cmdline":"'a b'"`), "v2 splits the command line on white space only; quotes are passed to the program as they are"},
 		{"IEXEC022", later("", `,"buyConf":{"params":{"iexec_args":"it's"}}`), "unbalanced quotes in it's"},
 		{"IEXEC023", old(image, `"cmdline":"iexec/x"`), `relative path "iexec/x" works only if the image's working directory is "/" (it is not known yet)`},

@@ -210,7 +210,7 @@ func (l *loader) tags(conf, requested, offered block) (tee bool) {
 		l.note("run without its %s enclave, as asked for: nothing is attested, encrypted or signed", framework)
 		return true
 	}
-	l.add(ruleEnclave, at, `ask for the variant "standard" to run it without its enclave`,
+	l.add(ruleEnclave, at, `ask for the variant "standard" (--template standard) to run it without its enclave`,
 		"this app needs a %s enclave; Longshore can check signatures but cannot run enclaves", framework)
 	return true
 }
@@ -457,6 +457,9 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	}
 	if _, ok := laterURL(l.plan.Dataset.URL); ok && named {
 		l.plan.Dataset.Fetch = true
+		if b.text("checksum") == "" {
+			l.add(ruleChecksumZero, b.node.Pos(), "write 0x and what `sha256sum` shows for the file", "dataset.checksum is missing: the dataset is not pinned, and workers run without it")
+		}
 		l.note("dataset: fetched from %s, unless one is given", l.plan.Dataset.URL)
 	}
 	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named || l.plan.Dataset.Fetch, Title: "dataset",

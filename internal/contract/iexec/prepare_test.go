@@ -28,7 +28,7 @@ func TestPrepareSeed(t *testing.T) {
 
 	got := prepare(t, tk, bind(t, tk, nil))
 	want := &task.Execution{Process: task.Process{Args: args, Env: image}, Mounts: []task.Mount{{Name: "iexec", Target: "/iexec", Links: task.LinksKeptInside,
-		Files: []task.File{{Path: "small.mp4", URL: url, UnpackZip: true}}}}}
+		Files: []task.File{{Path: "small.mp4", URL: url, UnpackZip: true, Refuse: []string{"Dockerfile"}}}}}}
 	if d := cmp.Diff(want, got, noDetail); d != "" {
 		t.Error(d)
 	}
@@ -296,8 +296,10 @@ func TestPrepareAddresses(t *testing.T) {
 	if f := x.Mounts[0].Files[0]; f.Path != "in.zip" || !f.UnpackZip || f.URL == "" {
 		t.Errorf("%+v", f)
 	}
-	if _, err := iexec.New().Prepare(tk, task.ImageFacts{}, bind(t, tk, map[string]string{"in": "https://c.example/"})); err == nil {
-		t.Error("an address without a file name is taken")
+	for _, wrong := range []string{"https://c.example/", "https://c.example/Dockerfile?x=1"} {
+		if _, err := iexec.New().Prepare(tk, task.ImageFacts{}, bind(t, tk, map[string]string{"in": wrong})); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
 	}
 	for _, wrong := range []string{"words", "ftp://c.example/x", "http://", "file:///etc/passwd"} {
 		if _, err := task.Bind(tk, task.Request{Inputs: map[string]task.Given{"in": task.GivenText(wrong)}}); err == nil {

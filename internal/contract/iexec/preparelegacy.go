@@ -86,6 +86,9 @@ func legacyInput(p plan, v task.Values) (files []task.File, note string, err err
 		if !ok || r.Name == "" {
 			return nil, "", task.Errorf(task.ReasonInput, "the input %q has no file name", shorten(address)).WithHint("give the URL of one file")
 		}
+		if r.Name == recipeFile {
+			return nil, "", dockerfileError()
+		}
 		p.Inputs = []remote{r}
 	}
 	if len(p.Inputs) > 0 {
@@ -115,7 +118,7 @@ func legacyInput(p plan, v task.Values) (files []task.File, note string, err err
 	if strings.EqualFold(u.Scheme, "file") {
 		return legacyFile(u.Path, in.Name)
 	}
-	return []task.File{{Path: in.Name, URL: in.URL, UnpackZip: true}}, fmt.Sprintf("input: %s, as %s (or unpacked, if it is a zip archive)", in.URL, path.Join(folderV2, in.Name)), nil
+	return []task.File{{Path: in.Name, URL: in.URL, UnpackZip: true, Refuse: []string{recipeFile}}}, fmt.Sprintf("input: %s, as %s (or unpacked, if it is a zip archive)", in.URL, path.Join(folderV2, in.Name)), nil
 }
 
 func legacyFile(given, name string) ([]task.File, string, error) {
@@ -161,6 +164,9 @@ func legacyFolder(given string) ([]task.File, string, error) {
 	}
 	return files, fmt.Sprintf("input: the content of the folder %s, in %s", filepath.Base(given), folderV2), nil
 }
+
+// recipeFile may not be among the inputs: workers take it for an image to build, and fail.
+const recipeFile = "Dockerfile"
 
 func dockerfileError() error {
 	return task.Errorf(task.ReasonInput, "Dockerfile is not supported in the input directory").WithHint("give the file another name")

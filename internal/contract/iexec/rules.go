@@ -106,7 +106,7 @@ func Rules() []Rule {
 		{ruleImageTag, w, "the image has a tag"},
 		{ruleImagePinned, w, "the image is named by tag, not by digest"},
 		{ruleChecksumForm, e, "a checksum is 0x and 64 lower-case hexadecimal digits"},
-		{ruleChecksumZero, w, "a checksum is not zero"},
+		{ruleChecksumZero, w, "a checksum is there where it is needed, and not zero"},
 		{ruleChecksum, e, "the image's digest is app.checksum"},
 		{ruleQuotes, w, "a v2 command line holds no quotes"},
 		{ruleUnbalanced, e, "quotes of the arguments are balanced"},

@@ -55,6 +55,9 @@ type variable struct {
 	Fixed       bool     `json:"fixed,omitempty"` // adjustable: false
 	// Unset tells that the template's own value is "", so that "" stands for unset.
 	Unset bool `json:"unset,omitempty"`
+	// Undeclared tells that a task sets it and its template does not have it; Near is a name of the template's that is like it.
+	Undeclared bool   `json:"undeclared,omitempty"`
+	Near       string `json:"near,omitempty"`
 }
 
 // reader reads one document and collects findings about it.

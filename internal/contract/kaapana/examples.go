@@ -87,7 +87,7 @@ func readExample(src contract.Source, name string, t *task.Task, d detail) (exam
 			Contract: Name, Name: e.Name, Version: t.Version, Exchange: task.Files, Variant: e.variant(), Labels: e.Labels, Image: t.Image,
 			FreeInputs: true, FreeEnv: true, Parameters: []task.Parameter{},
 		}
-		r.describe(e.task, e.withoutPaths(), d.Compat)
+		r.describe(e.task, detail{Task: e.withoutPaths(), File: d.File, Compat: d.Compat})
 	}
 	for _, f := range r.Findings {
 		switch {

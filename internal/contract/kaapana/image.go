@@ -193,11 +193,12 @@ func (Contract) CheckImage(t *task.Task, src contract.Source, img contract.Image
 		return t, r.notInImage(d.File, err)
 	}
 	own, err := folderCopy(src, d.File)
-	if err == nil && d.File != "" && bytes.Equal(own, data) && !hasJinja(own) {
+	same := err == nil && bytes.Equal(own, data)
+	if same && !hasJinja(own) {
 		r.checkTemplate(t, img)
 		return t, r.Findings
 	}
-	if err == nil && d.File != "" {
+	if err == nil && !same {
 		r.Warn(ruleFileDiffers, contract.At{}, "build the image again", "The image carries another %s than %s; the image's is used.", fileName, d.File)
 	}
 	n := r.fromImage(img)

@@ -2,7 +2,9 @@ package kaapana_test
 
 import (
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -296,6 +298,14 @@ func TestCheckImage(t *testing.T) {
 		t.Errorf("no /bin/sh in the image: %v", findings)
 	}
 
+	// A template outside is text inside: the same file all the same, whose text is not rendered.
+	const jinja = `"Grow {{ env.X }}`
+	text := strings.Replace(example, `"Grow`, jinja, 1)
+	src2 := container(text)
+	if got, findings = checker.CheckImage(loaded(t, src2, "grow"), src2, carrying(text)); find(findings, "file-differs") != nil || find(findings, "jinja-in-image") == nil || text == example {
+		t.Errorf("%+v %v", got, findings)
+	}
+
 	// An image that was named itself was read by Load.
 	if got, findings = checker.CheckImage(grow, contract.Source{Image: other}, other); got != grow || len(findings) != 0 {
 		t.Errorf("%+v %v", got, findings)
@@ -346,5 +356,31 @@ func TestScaffold(t *testing.T) {
 		if strings.Contains(text, "NAME") && path.Ext(name) == ".json" {
 			t.Errorf("%s still says NAME", name)
 		}
+	}
+}
+
+// A link in the place of the file is followed inside the package only, and is said to be one.
+func TestLinkedFile(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "beside.json"), flat)
+	writeFile(t, filepath.Join(dir, "pkg/real/pc.json"), flat)
+	root, err := os.OpenRoot(filepath.Join(dir, "pkg"))
+	must(t, err)
+	t.Cleanup(func() { root.Close() })
+	src := contract.Source{FS: root.FS(), Dir: root.Name()}
+	for target, ok := range map[string]bool{"real/pc.json": true, "../beside.json": false, "/etc/passwd": false} {
+		must(t, os.Symlink(target, filepath.Join(root.Name(), "processing-container.json")))
+		_, findings := kaapana.New().Load(src, contract.Options{})
+		f := find(findings, "file-kind")
+		if r := kaapana.New().Recognise(src); r.Certainty < contract.Likely || (f == nil) != ok || !ok && !strings.Contains(f.What, "a link that leads out of the package") {
+			t.Errorf("%s: %+v %v", target, r, findings)
+		}
+		must(t, os.Remove(filepath.Join(root.Name(), "processing-container.json")))
+	}
+	// An image's archive holds the words of the file, and is none.
+	writeFile(t, filepath.Join(root.Name(), "image.tar"), "processing-container.json\x00\x00"+flat)
+	src.File = "image.tar"
+	if r := kaapana.New().Recognise(src); r.Certainty != contract.No {
+		t.Errorf("an archive: %+v", r)
 	}
 }

@@ -96,7 +96,10 @@ func (m *comparison) suggested() task.Bytes {
 // instead is what to write in the place of a rule. A rule about little data cannot say what the program itself needs.
 func (m *comparison) instead(r ruled) string {
 	need := m.suggested()
-	if r.Exponent != 1 || r.Measured < int64(1<<20) {
+	switch little := r.Exponent != 1 || r.Measured < int64(1<<20); {
+	case little && !m.reached && m.limit >= need:
+		return fmt.Sprintf("the limit of %s is enough all the same, so see what it asks for with more data", exact(m.limit))
+	case little:
 		return fmt.Sprintf("declare at least \"memory\": \"%dMi\" beside it", mebibytes(need))
 	}
 	factor := ceil(new(big.Rat).SetFrac64(int64(need), r.Measured))

@@ -60,3 +60,23 @@ func TestPeakDeclared(t *testing.T) {
 		t.Error(w)
 	}
 }
+
+// Where the declared limit is enough, nothing is to be declared.
+func TestPeakOfLittleData(t *testing.T) {
+	in := t.TempDir()
+	writeFile(t, filepath.Join(in, "x"), strings.Repeat("x", 100))
+	for declared, want := range map[string]string{
+		"": `the rule asks for too little; declare at least "memory": "3Mi" beside it`,
+		`, "resources": {"limits": {"memory": "64Mi"}}`: `the rule asks for too little; the limit of 64 MiB (67108864 B) is enough all the same`,
+	} {
+		doc := scaleRule(`"scale_factor": 1, "type": "request", "mode": "sum"`)
+		doc.rest = declared
+		tk := loaded(t, container(doc.String()), "")
+		x := prepared(t, tk, task.Request{Inputs: map[string]task.Given{"in": {Path: in}}})
+		got, err := kaapana.New().Collect(tk, x, task.Leftovers{Usage: task.Usage{PeakMemory: 2 << 20}})
+		must(t, err)
+		if w := strings.Join(got.Warnings, "\n"); !strings.Contains(w, want) {
+			t.Errorf("declared %q: %s", declared, w)
+		}
+	}
+}

@@ -130,6 +130,12 @@ func (p *preparation) failure() error {
 // environment passes the values on exactly as they are written; types and choices only check them.
 func (p *preparation) environment() {
 	for _, v := range p.u.Env {
+		switch {
+		case v.Near != "":
+			p.warn("env %s: set by the task, and not a variable of the template `%s`; did you mean %s?", v.Name, p.u.Identifier, v.Near)
+		case v.Undeclared:
+			p.note("env %s: set by the task, and not a variable of the template `%s`", v.Name, p.u.Identifier)
+		}
 		text := v.Value
 		if given, ok := p.value(v.Name, envAlias(v.Name), task.PlaceEnv); ok {
 			text = given.Text

@@ -242,21 +242,20 @@ func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Op
 	if len(tf.Unused) > 0 {
 		t.Notes = append(t.Notes, "config: "+strings.Join(tf.Unused, ", ")+" mean something on a cluster only, and are not used")
 	}
-	r.describe(t, tf, compatOf(opts))
+	r.describe(t, detail{Task: tf, Compat: compatOf(opts)})
 	return t, r.Findings
 }
 
 // describe fills in what the task file says by itself: everything for a template of its own, else the volumes.
-func (r *reader) describe(t *task.Task, tf *taskFile, compat string) {
+func (r *reader) describe(t *task.Task, d detail) {
 	t.Dialect = r.dialectWords()
-	d := detail{Task: tf, Compat: compat}
-	r.compat = compat
-	if tf.Inline != nil {
-		merged := r.merge(*tf.Inline, tf)
+	r.compat = d.Compat
+	if d.Task.Inline != nil {
+		merged := r.merge(*d.Task.Inline, d.Task)
 		d.Template = &merged
-		merged.fill(t, compat)
+		merged.fill(t, d.Compat)
 	}
-	tf.bind(t)
+	d.Task.bind(t)
 	t.Detail = d.encode()
 }
 
@@ -415,8 +414,12 @@ func (r *reader) mergeEnv(u template, set []setting) []variable {
 		case i >= 0: // the last wins
 			env[i].Value = s.Value
 		default:
-			r.Note(ruleEnvUnknown, s.At, "Template `%s` has no `%s`; it reaches the container all the same.", u.Identifier, s.Name)
-			env = append(env, variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only"})
+			v := variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only", Undeclared: true}
+			f := r.Add(task.SeverityNote, ruleEnvUnknown, s.At, "Template `%s` has no `%s`; it reaches the container all the same.", u.Identifier, s.Name)
+			if v.Near = contract.Nearest(s.Name, variableNames(u.Env)); v.Near != "" {
+				f.Mend = "did you mean `" + v.Near + "`?"
+			}
+			env = append(env, v)
 		}
 	}
 	return env
@@ -455,11 +458,20 @@ func checkTask(t *task.Task, d detail, img contract.ImageFiles) (*task.Task, []t
 		r.checkTemplate(t, img)
 		return t, r.Findings
 	}
+	if d.File != "" { // one of a package's own tasks
+		if _, err := img.ReadFile(inImage, fileLimit); err != nil {
+			return t, r.notInImage(d.File, err)
+		}
+	}
 	n := r.fromImage(img)
 	if n == nil {
 		return t, r.Findings
 	}
-	u := r.choose(r.container(n), d.Task.Template, n)
+	doc := r.container(n)
+	if d.File != "" && !task.HasErrors(r.Findings) {
+		r.Findings = nil // the package was told so already
+	}
+	u := r.choose(doc, d.Task.Template, n)
 	if u == nil {
 		if !task.HasErrors(r.Findings) {
 			r.Error(ruleTemplateRequired, contract.At{}, "write it as taskTemplate", "The image offers several templates, and the task names none.")

@@ -105,6 +105,11 @@ func TestTaskMerge(t *testing.T) {
 	if x := prepared(t, tk, req); len(x.Process.Entrypoint) != 1 {
 		t.Errorf("%+v", x.Process)
 	}
+	tk, findings = loadTask(t, strings.Replace(one(`"env": [{"name": "RADIUS", "value": "1"}, {"name": "UNLIKE", "value": "1"}]`), `"name": "B"`, `"name": "RADII"`, 1))
+	x = prepared(t, tk, req)
+	if w, n := strings.Join(x.Warnings, "\n"), strings.Join(x.Notes, "\n"); !strings.Contains(w, "env RADIUS: set by the task, and not a variable of the template `i`; did you mean RADII?") || !strings.Contains(n, "env UNLIKE: set by the task") {
+		t.Errorf("variables that the template lacks: %q %q %v", w, n, findings)
+	}
 	for _, key := range []string{"inputs", "outputs"} {
 		if _, findings = loadTask(t, one(`"`+key+`": null`)); find(findings, "field-type") == nil {
 			t.Errorf("%s: null passes here, and fails in Kaapana: %v", key, findings)

@@ -43,20 +43,20 @@ func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim-bullseye"
 		return ""
 	}
-	stages := map[string]bool{}
+	stages, left := map[string]bool{}, contract.Ignored(context.fs, file)
 	for i, st := range r.Stages {
 		at := contract.At{Line: st.Line}
 		if !st.FromStage {
 			l.base(st.Base, shown, at)
 		}
 		for _, c := range st.Copies {
-			l.copies(context, c, file, shown, stages, i)
+			l.copies(context, c, left, shown, stages, i)
 		}
 		if st.Name != "" {
 			stages[st.Name] = true
 		}
 	}
-	l.copiedSecrets(context, file, r, shown)
+	l.copiedSecrets(context, left, r, shown)
 	l.lowPort(r.Final(), shown)
 	return rendered
 }
@@ -148,8 +148,8 @@ func registryOf(host string) registry {
 var digits = regexp.MustCompile(`^[0-9]+$`)
 
 // copies tests the sources of one COPY or ADD (seed: "You MUST NOT refer to some local files that are not pushed to the
-// repository"). file is the Dockerfile's path in the build context.
-func (l *loader) copies(context tree, c contract.RecipeCopy, file, shown string, stages map[string]bool, stage int) {
+// repository").
+func (l *loader) copies(context tree, c contract.RecipeCopy, left func(path string) bool, shown string, stages map[string]bool, stage int) {
 	at := contract.At{Line: c.Line}
 	switch {
 	case c.From == "":
@@ -177,7 +177,7 @@ func (l *loader) copies(context tree, c contract.RecipeCopy, file, shown string,
 		}
 		if l.inContext(context.fs, src) {
 			l.leftOut(src, word, shown, at)
-			if p := contextPath(src); isFile(context.fs, p) && l.ignored(context, file, p) {
+			if p := contextPath(src); present(context.fs, p) && left(p) {
 				add := l.found(ruleCopy, shown, at, "Dockerfile line %d: %s %s: left out of the build context by .dockerignore", c.Line, word, show(src))
 				add.Mend = "add the line !" + show(p) + " to it"
 			}

@@ -339,6 +339,7 @@ func TestPackage(t *testing.T) {
 		{"empty dockerfile", files{"job.yaml": base, "Dockerfile": "\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: file with no instructions"}, ".:Dockerfile"},
 		{"no FROM", files{"job.yaml": base, "Dockerfile": "RUN x\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: no build stage in current context"}, ".:Dockerfile"},
 		{"ignored", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPY m.bin d /\n", "m.bin": "m", "d/m.bin": "m", ".dockerignore": "*\n!d/m.bin\n"}, []string{"e D7 Dockerfile:2 Dockerfile line 2: COPY m.bin: left out of the build context by .dockerignore"}, ".:Dockerfile"},
+		{"ignored folder", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPY d *.x . /\n", "d/m.bin": "m", ".dockerignore": "d\n"}, []string{"e D7 Dockerfile:2 Dockerfile line 2: COPY d: left out of the build context by .dockerignore"}, ".:Dockerfile"},
 		{"broken dockerfile", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPPY a b\n"}, []string{"e D4 Dockerfile:2 Dockerfile line 2: unknown instruction: COPPY (did you mean COPY?)"}, ""},
 		{"private bases", files{"job.yaml": base, "Dockerfile": `FROM localhost:5000/a AS one
 FROM registry.corp.internal/b AS two

@@ -10,7 +10,7 @@ import (
 
 // copiedSecrets warns when a file of secret variables lies in the build context and is copied into the image with the rest
 // (reference 6.5: whoever gets the image could read it).
-func (l *loader) copiedSecrets(context tree, dockerfile string, r *contract.Recipe, shown string) {
+func (l *loader) copiedSecrets(context tree, left func(path string) bool, r *contract.Recipe, shown string) {
 	for _, s := range []secretFile{l.m.runSecrets, l.m.buildSecrets} {
 		if s.file == "" || l.home.dir == "" || context.dir == "" {
 			continue
@@ -20,7 +20,7 @@ func (l *loader) copiedSecrets(context tree, dockerfile string, r *contract.Reci
 			continue
 		}
 		file = filepath.ToSlash(file)
-		if l.ignored(context, dockerfile, file) {
+		if left(file) {
 			continue
 		}
 		if line := copyOf(r, file); line > 0 {
@@ -60,9 +60,4 @@ func parentOf(r *contract.Recipe, st *contract.RecipeStage) *contract.RecipeStag
 		}
 	}
 	return parent
-}
-
-// ignored tells whether a file is left out of the build context.
-func (l *loader) ignored(context tree, dockerfile, file string) bool {
-	return contract.Ignored(context.fs, dockerfile)(file)
 }

@@ -307,7 +307,7 @@ func without(run store.Run, state task.State, f *task.Failure, now time.Time) st
 
 // finish writes an attempt's end down, as often as it takes.
 func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
-	_, e.StartedAt = s.hub.told(run.ID)
+	_, e.StartedAt = s.hub.told(run)
 	e.StartedAt = e.StartedAt.Truncate(time.Microsecond)            // as the store keeps it
 	e.EndedAt = later(e.EndedAt, later(run.CreatedAt, e.StartedAt)) // also when the clock was set back
 	written := e
@@ -330,7 +330,7 @@ func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 	switch {
 	case !counted[0]:
 		s.cfg.Log.Warn("the end of an attempt does not count: another server has taken the run over, or it was written down before", "run", run.ID, "attempt", run.Attempt)
-		s.hub.ended(run.ID, nil)
+		s.hub.ended(run, nil)
 	case e.State == task.Queued:
 		s.tell(run, e)
 		s.hub.again(run, e)
@@ -341,7 +341,7 @@ func (s *Service) finish(ctx context.Context, run store.Run, e store.End) {
 		if !s.asked(run.ID) { // else only the store knows who asked
 			end = asWritten(run, written)
 		}
-		s.hub.ended(run.ID, end)
+		s.hub.ended(run, end)
 	}
 }
 
@@ -435,7 +435,7 @@ func (s *Service) remains(ctx context.Context, run store.Run, e store.End) (stor
 	case !errors.Is(err, fs.ErrNotExist): // its container never wrote anything
 		return e, err
 	}
-	events, _ := s.hub.told(run.ID)
+	events, _ := s.hub.told(run)
 	if e.State == task.Queued {
 		for _, more := range backInQueue(e) {
 			more.N, more.Attempt = len(events)+1, run.Attempt

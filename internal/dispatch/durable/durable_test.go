@@ -148,6 +148,47 @@ func TestCancel(t *testing.T) {
 			t.Errorf("cancelled after the end: %s, %v", got.State, err)
 		}
 	})
+	t.Run("preparing", func(t *testing.T) {
+		t.Parallel()
+		asked := make(chan struct{})
+		r := newRig(t, nil)
+		r.images = waitingImages{asked}
+		r.task("t")
+		run := r.submit(durable.Submission{Task: "t"})
+		<-asked
+		if _, err := r.Cancel(t.Context(), run.ID, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(run.ID, task.Cancelled, "")
+	})
+	t.Run("starting", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, nil)
+		r.task("t", "start-wait=never")
+		run := r.submit(durable.Submission{Task: "t"})
+		r.reaches(run.ID, task.Starting)
+		if _, err := r.Cancel(t.Context(), run.ID, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(run.ID, task.Cancelled, "")
+	})
+	t.Run("collecting", func(t *testing.T) {
+		t.Parallel()
+		collecting, goOn := make(chan struct{}), make(chan struct{})
+		r := newRig(t, nil)
+		r.collect = func() { close(collecting); <-goOn }
+		r.task("t", "write=/out/n=1")
+		run := r.submit(durable.Submission{Task: "t"})
+		<-collecting
+		if got, err := r.Cancel(t.Context(), run.ID, "ada"); err != nil || got.State.Terminal() {
+			t.Fatalf("%s, %v", got.State, err)
+		}
+		close(goOn)
+		got, err := r.Wait(t.Context(), run.ID) // the container has done its work: both are right, one of them is told
+		if err != nil || got.State != task.Cancelled && got.State != task.Succeeded || got.Reason != "" {
+			t.Errorf("%s %s, %v", got.State, got.Reason, err)
+		}
+	})
 	t.Run("running", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)

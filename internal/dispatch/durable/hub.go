@@ -112,10 +112,18 @@ func (h *hub) add(l *live, e Event) {
 	l.changed.wake()
 }
 
+// of is what is known of an attempt, nil when there is a later one; the caller holds mu.
+func (h *hub) of(run store.Run) *live {
+	if l := h.live[run.ID]; l != nil && l.run.Attempt <= run.Attempt {
+		return l
+	}
+	return nil
+}
+
 func (h *hub) event(run store.Run, e worker.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.live[run.ID]
+	l := h.of(run)
 	if l == nil {
 		return
 	}
@@ -134,7 +142,7 @@ func (h *hub) event(run store.Run, e worker.Event) {
 func (h *hub) again(run store.Run, e store.End) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if l := h.live[run.ID]; l != nil {
+	if l := h.of(run); l != nil {
 		l.parked = true
 		for _, e := range backInQueue(e) {
 			h.add(l, e)
@@ -150,20 +158,21 @@ func backInQueue(e store.End) (events []Event) {
 	return append(events, Event{At: e.EndedAt, State: task.Queued})
 }
 
-// ended lets a run go; what is to be known of it is in the store, and in end, unless that is nil.
-func (h *hub) ended(id string, end *store.Run) {
+// ended lets a run go, unless a later attempt of it is under way; what is to be known of it is in the store, and in end, unless that
+// is nil.
+func (h *hub) ended(run store.Run, end *store.Run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all.wake()
-	h.awayFrom(id).wake()
-	l := h.live[id]
+	h.awayFrom(run.ID).wake()
+	l := h.of(run)
 	if l == nil {
 		return
 	}
 	l.end = end
 	close(l.over)
 	l.changed.wake()
-	delete(h.live, id)
+	delete(h.live, run.ID)
 }
 
 // lasting is how long a run stays in a state before the store is told: most are over sooner.
@@ -183,24 +192,23 @@ func (h *hub) unstored() []store.Step {
 	return steps
 }
 
-// parked lists runs that are back in the queue.
-func (h *hub) parked() []string {
+// parked lists runs that are back in the queue, as they were claimed last.
+func (h *hub) parked() (list []store.Run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var ids []string
-	for id, l := range h.live {
+	for _, l := range h.live {
 		if l.parked {
-			ids = append(ids, id)
+			list = append(list, l.run)
 		}
 	}
-	return ids
+	return list
 }
 
 // told answers a run's events and when its container started, zero if it did not.
-func (h *hub) told(id string) ([]Event, time.Time) {
+func (h *hub) told(run store.Run) ([]Event, time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.live[id]
+	l := h.of(run)
 	if l == nil {
 		return nil, time.Time{}
 	}

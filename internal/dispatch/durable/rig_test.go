@@ -45,6 +45,9 @@ type rig struct {
 	engine *fake.Engine
 	cfg    durable.Config
 	tasks  *packages
+	images dispatch.Images
+	// collect, when not nil, is called before outputs are collected.
+	collect func()
 }
 
 func newRig(t testing.TB, change func(*durable.Config)) *rig {
@@ -55,7 +58,7 @@ func newRig(t testing.TB, change func(*durable.Config)) *rig {
 // newRigIn makes a rig in a folder, with the database db, the folders blobs, jobs and runs, and the service's own, server.
 func newRigIn(t testing.TB, dir string, change func(*durable.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: dir, engine: fake.New(fake.Config{}), tasks: &packages{change: map[string]func(*task.Task){}}}
+	r := &rig{t: t, dir: dir, engine: fake.New(fake.Config{}), images: images{}, tasks: &packages{change: map[string]func(*task.Task){}}}
 	var err error
 	if r.store, err = sqlstore.Open(t.Context(), filepath.Join(r.dir, "db")); err != nil {
 		t.Fatal(err)
@@ -177,9 +180,9 @@ func (r *rig) carry(ctx context.Context, j worker.Job, out string, o dispatch.Ob
 	if slices.Contains(words, "broken-worker") {
 		return nil, fmt.Errorf("the worker broke")
 	}
-	d := &dispatch.Dispatcher{Engine: r.engine, Images: images{}, Dir: filepath.Join(r.dir, "runs")}
+	d := &dispatch.Dispatcher{Engine: r.engine, Images: r.images, Dir: filepath.Join(r.dir, "runs")}
 	return d.Run(ctx, dispatch.Job{
-		ID: j.Run, Container: fmt.Sprintf("%s-%d", j.Run, j.Attempt), Contract: plain{words: words}, Task: opened.Task, Request: j.Request,
+		ID: j.Run, Container: fmt.Sprintf("%s-%d", j.Run, j.Attempt), Contract: plain{words: words, collect: r.collect}, Task: opened.Task, Request: j.Request,
 		Timeouts: j.Timeouts, OutDir: out, Repeatable: true, Observe: o,
 	})
 }
@@ -187,7 +190,8 @@ func (r *rig) carry(ctx context.Context, j worker.Job, out string, o dispatch.Ob
 // plain is the contract of texts.
 type plain struct {
 	contract.Contract
-	words []string
+	words   []string
+	collect func()
 }
 
 func (plain) Name() string { return "plain" }
@@ -202,7 +206,10 @@ func (p plain) Prepare(_ *task.Task, _ task.ImageFacts, v task.Values) (*task.Ex
 	return x, nil
 }
 
-func (plain) Collect(_ *task.Task, _ *task.Execution, left task.Leftovers) (task.Collected, error) {
+func (p plain) Collect(_ *task.Task, _ *task.Execution, left task.Leftovers) (task.Collected, error) {
+	if p.collect != nil {
+		p.collect()
+	}
 	path := filepath.Join(left.Mounts["out"], "n")
 	if _, err := os.Stat(path); err != nil {
 		return task.Collected{}, nil
@@ -214,6 +221,15 @@ type images struct{}
 
 func (images) Ensure(context.Context, task.ImageSource) (dispatch.Image, error) {
 	return emptyImage{}, nil
+}
+
+// waitingImages gets nothing ready, and tells that it was asked.
+type waitingImages struct{ asked chan struct{} }
+
+func (i waitingImages) Ensure(ctx context.Context, _ task.ImageSource) (dispatch.Image, error) {
+	close(i.asked)
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 type emptyImage struct{}

@@ -24,7 +24,7 @@ type carried struct {
 func (s *Service) reserve(run *store.Run) *carried {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.behind || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
+	if s.behind || s.claiming || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
 		s.behind = true
 		return nil
 	}
@@ -45,8 +45,12 @@ func (s *Service) room() task.Resources {
 	return r
 }
 
-// enter books what a run needs; the caller holds mu.
+// enter books what a run needs; the caller holds mu. An earlier attempt of it that is still carried here, although its lease ran out,
+// is over.
 func (s *Service) enter(run store.Run) *carried {
+	if stale := s.carried[run.ID]; stale != nil {
+		stale.end()
+	}
 	c := &carried{id: run.ID, needs: run.Needs, since: time.Now(), cancel: make(chan struct{})}
 	s.carried[run.ID] = c
 	s.book(c.needs, -1)
@@ -60,14 +64,14 @@ func (s *Service) book(n task.Resources, sign int64) {
 	s.free.GPUs += int(sign) * n.GPUs
 }
 
-// leave gives back what a run needed, and lets the next one have it.
+// leave gives back what a run needed, once, and lets the next one have it.
 func (s *Service) leave(c *carried) {
 	s.mu.Lock()
 	if s.carried[c.id] == c {
 		delete(s.carried, c.id)
-		s.book(c.needs, 1)
-		s.slots++
 	}
+	s.book(c.needs, 1)
+	s.slots++
 	s.mu.Unlock()
 	s.poke()
 }
@@ -108,7 +112,7 @@ func (s *Service) claim(ctx context.Context) bool {
 	}
 	// What is submitted from here on pokes again.
 	c := store.Claim{Owner: s.cfg.Name, Now: s.now(), Until: s.now().Add(s.cfg.Lease), Free: s.room(), Capacity: s.cfg.Capacity, Max: s.slots}
-	s.behind = false
+	s.behind, s.claiming = false, true
 	s.mu.Unlock()
 	runs, err := s.cfg.Store.Claim(ctx, c)
 	s.trouble("claiming runs failed", err)
@@ -118,7 +122,7 @@ func (s *Service) claim(ctx context.Context) bool {
 		waiting = err != nil || n
 	}
 	s.mu.Lock()
-	s.behind = s.behind || waiting
+	s.behind, s.claiming = s.behind || waiting, false
 	var here []*carried
 	for _, r := range runs {
 		here = append(here, s.enter(r))
@@ -182,11 +186,11 @@ func (s *Service) lookAgain() {
 // before, were claimed by a transaction whose answer was lost: they go back into the queue. Runs that others hold meanwhile, as
 // this process slept beyond its lease, are ended here.
 func (s *Service) compare(ctx context.Context, strays map[string]bool) map[string]bool {
-	carried := map[string]bool{}
+	long := map[string]*carried{}
 	s.mu.Lock()
 	for id, c := range s.carried {
 		if time.Since(c.since) > s.cfg.Lease/renewals {
-			carried[id] = true
+			long[id] = c
 		}
 	}
 	s.mu.Unlock()
@@ -196,7 +200,7 @@ func (s *Service) compare(ctx context.Context, strays map[string]bool) map[strin
 	}
 	seen := map[string]bool{}
 	for _, run := range owned {
-		delete(carried, run.ID)
+		delete(long, run.ID)
 		s.mu.Lock()
 		_, here := s.carried[run.ID]
 		s.mu.Unlock()
@@ -208,9 +212,11 @@ func (s *Service) compare(ctx context.Context, strays map[string]bool) map[strin
 			s.finish(ctx, run, s.requeued(run))
 		}
 	}
-	for id := range carried {
+	for id, c := range long {
 		if run, err := s.cfg.Store.Run(ctx, id); err == nil && run.Owner != s.cfg.Name {
-			s.cancelHere(id)
+			s.mu.Lock()
+			c.end() // this attempt, and not one that was claimed here since
+			s.mu.Unlock()
 		}
 	}
 	return seen
@@ -218,10 +224,10 @@ func (s *Service) compare(ctx context.Context, strays map[string]bool) map[strin
 
 // unpark lets runs go that were queued again and that another server took or ended.
 func (s *Service) unpark(ctx context.Context) {
-	for _, id := range s.hub.parked() {
-		run, err := s.cfg.Store.Run(ctx, id)
+	for _, parked := range s.hub.parked() {
+		run, err := s.cfg.Store.Run(ctx, parked.ID)
 		if errors.Is(err, store.ErrNotFound) || err == nil && (run.State.Terminal() || run.Owner != "" && run.Owner != s.cfg.Name) {
-			s.hub.ended(id, nil)
+			s.hub.ended(parked, nil)
 		}
 	}
 }
@@ -272,7 +278,7 @@ func (s *Service) Cancel(ctx context.Context, id, by string) (store.Run, error) 
 		if run.EndedAt.Equal(now) { // it was queued, and ended by this
 			s.tell(run, store.End{ID: run.ID, Attempt: run.Attempt, State: run.State, EndedAt: run.EndedAt, Result: run.Result})
 		}
-		s.hub.ended(id, nil)
+		s.hub.ended(run, nil)
 	}
 	return run, nil
 }
@@ -280,7 +286,14 @@ func (s *Service) Cancel(ctx context.Context, id, by string) (store.Run, error) 
 func (s *Service) cancelHere(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.carried[id]; c != nil && !c.asked {
+	if c := s.carried[id]; c != nil {
+		c.end()
+	}
+}
+
+// end ends an attempt; the caller holds the service's mu.
+func (c *carried) end() {
+	if !c.asked {
 		c.asked = true
 		close(c.cancel)
 	}

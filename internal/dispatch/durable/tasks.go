@@ -350,7 +350,7 @@ func (s *Service) Variant(ctx context.Context, v store.Version, variant string) 
 func (s *Service) variant(ctx context.Context, v store.Version, variant string) (*task.Task, error) {
 	if variant == "" || variant == v.Task.Variant {
 		if v.Task.Variant == "" && len(v.Task.Variants) > 0 {
-			return nil, usage("task %s has several uses", v.Name).WithHint("choose one with variant: %s", variantNames(v.Task.Variants))
+			return nil, usage("task %s has several uses", v.Name).WithHint("choose one with --template (variant, in a request): %s", variantNames(v.Task.Variants))
 		}
 		return &v.Task, nil
 	}

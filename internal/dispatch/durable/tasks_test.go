@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"strings"
 	"testing"
 
 	"longshore/internal/store"
@@ -16,6 +17,15 @@ func TestPackageName(t *testing.T) {
 	} {
 		if got := packageName(store.Version{Form: c.form, Origin: c.origin}); got != c.want {
 			t.Errorf("%s %q: %q, want %q", c.form, c.origin, got, c.want)
+		}
+	}
+}
+
+func TestFileName(t *testing.T) {
+	for name, want := range map[string]bool{"a": true, "a b.csv": true, "日本.png": true, ".hidden": true, `C:\a`: true, "": false, ".": false, "..": false, "a/b": false,
+		"a\x00": false, "a\n": false, "\x1b[31m": false, "\xff": false, strings.Repeat("a", 255): true, strings.Repeat("a", 256): false} {
+		if got := FileName(name); got != want {
+			t.Errorf("%q: %t", name, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ const socketFolder = ".workers"
 
 // lonely is how long a worker without jobs waits for a server to come back.
 const lonely = 30 * time.Second
+
+// maxCall bounds what one connection may send, in bytes: a job's values are in it, its files are not.
+const maxCall = 256 << 20
 
 // call is what a client sends: one JSON line per connection.
 type call struct {
@@ -106,7 +110,7 @@ func (s *server) accept(ctx context.Context, l net.Listener) {
 }
 
 func (s *server) answer(ctx context.Context, c net.Conn) {
-	in := bufio.NewReader(c)
+	in := bufio.NewReader(io.LimitReader(c, maxCall))
 	out := json.NewEncoder(c)
 	var q call
 	if err := json.NewDecoder(in).Decode(&q); err != nil {

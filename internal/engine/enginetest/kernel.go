@@ -39,6 +39,7 @@ func isolation(t *testing.T, f Factory) {
 		"HostileTargets":  hostileTargets,
 		"SelfExe":         selfExe,
 		"Layers":          layers,
+		"Folders":         folders,
 		"ManyLayers":      manyLayers,
 		"NoLayers":        noLayers,
 		"LayersUntouched": layersUntouched,

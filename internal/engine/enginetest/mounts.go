@@ -207,6 +207,18 @@ func layers(s *suite) {
 	s.lines(spec, "/opaque:", "new", "", "/x:", "two", "high")
 }
 
+// folders: volumes are there although the image lacks them, empty and root's; what the image has stays as it is.
+func folders(s *suite) {
+	spec := s.shell("stat -c '%a %u:%g' /data/deep; ls /data/deep; touch /data/deep/new && ls /data/deep; cat /has/file; cat /link/file; test -e /etc/hosts && echo hosts")
+	spec.Image = with(s.Image, s.layer(map[string]string{"link": "has"}, map[string]string{"has/file": "kept "}))
+	spec.Folders = []string{"/data/deep", "/has", "/link", "/has/file", "/../../data"}
+	spec.Process.Capabilities = engine.CapDefault
+	s.lines(spec, "755 0:0", "new", "kept kept hosts")
+	bad := s.shell("true")
+	bad.Folders = []string{"/etc/hosts/x"}
+	s.refused(bad, "unsupported")
+}
+
 func manyLayers(s *suite) {
 	image := s.Image
 	for i := range 200 {

@@ -40,6 +40,7 @@ func protocol(t *testing.T, f Factory) {
 		"Follow":         follow,
 		"FollowClosed":   followClosed,
 		"LogLimit":       logLimit,
+		"LogMark":        logMark,
 		"Dial":           dial,
 		"DialRefused":    dialRefused,
 		"Concurrent":     concurrent,
@@ -339,6 +340,18 @@ func logLimit(s *suite) {
 	stdout, stderr := s.logs(h)
 	if kept := len(stdout) + len(stderr); kept != 6000 || exit.LogDropped != 4000 || exit.Code != 0 {
 		s.Errorf("kept %d, dropped %d, want 6000 and 4000", kept, exit.LogDropped)
+	}
+}
+
+// logMark: what somebody waits for is kept in a full log, once for each stream, also when it begins where the log ends.
+func logMark(s *suite) {
+	spec := s.program(Program{Stdout: strings.Repeat("x", 5000) + "ready and ready", Stderr: "ready"})
+	spec.LogLimit, spec.LogMark = 5002, "ready"
+	h := s.start(spec)
+	s.wait(h)
+	stdout, stderr := s.logs(h)
+	if strings.Count(stdout, "ready") != 1 || strings.Count(stderr, "ready") != 1 || len(stdout)+len(stderr) > 5002+2*len("ready") {
+		s.Errorf("kept %d bytes, which end with %q and %q", len(stdout)+len(stderr), stdout[max(0, len(stdout)-20):], stderr)
 	}
 }
 

@@ -20,7 +20,8 @@
 //	exit=N           ends with exit code N
 //
 // After the last word the exit code is 0. A wrong word is exit code 2 and a message on stderr. A command other than "fake" is
-// not found in the image; "start-error=KIND" as the first word makes Start fail with a *engine.StartError of that kind, and
+// not found in the image; "start-wait=NAME" as the first word has Start wait like wait=NAME, "start-error=KIND" makes it fail with a
+// *engine.StartError of that kind, and
 // "engine-error" with an error of the engine's own.
 package fake
 
@@ -139,14 +140,13 @@ func (e *Engine) Start(ctx context.Context, spec engine.Spec) (engine.Handle, er
 	if err != nil {
 		return engine.Handle{}, err
 	}
+	if script, err = e.slowStart(ctx, script); err != nil {
+		return engine.Handle{}, err
+	}
 	if spec.Hostname == "" {
 		spec.Hostname = spec.ID[:min(len(spec.ID), 12)]
 	}
-	limit := spec.LogLimit
-	if limit == 0 {
-		limit = engine.DefaultLogLimit
-	}
-	c := &container{e: e, spec: spec, log: newLog(limit), stop: make(chan struct{}), kill: make(chan struct{}), ended: make(chan struct{})}
+	c := &container{e: e, spec: spec, log: newLog(spec), stop: make(chan struct{}), kill: make(chan struct{}), ended: make(chan struct{})}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.containers[spec.ID] != nil {
@@ -156,6 +156,23 @@ func (e *Engine) Start(ctx context.Context, spec engine.Spec) (engine.Handle, er
 	e.started = append(e.started, spec)
 	go c.run(script)
 	return engine.Handle{ID: spec.ID, Engine: Name, StartedAt: e.config.Now()}, nil
+}
+
+// slowStart waits where the script asks for that, and answers the rest of it.
+func (e *Engine) slowStart(ctx context.Context, script []string) ([]string, error) {
+	if len(script) == 0 {
+		return script, nil
+	}
+	name, slow := strings.CutPrefix(script[0], "start-wait=")
+	if !slow {
+		return script, nil
+	}
+	select {
+	case <-e.gate(name):
+		return script[1:], nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // command returns the script of a command line.

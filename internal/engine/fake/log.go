@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"sync"
@@ -14,13 +15,15 @@ type log struct {
 	mu      sync.Mutex
 	grown   *sync.Cond
 	data    []byte
+	marks   map[engine.Stream]*engine.MarkScanner
 	left    int64
 	dropped int64
 	closed  bool
 }
 
-func newLog(limit int64) *log {
-	l := &log{left: limit}
+func newLog(spec engine.Spec) *log {
+	l := &log{left: cmp.Or(spec.LogLimit, engine.DefaultLogLimit)}
+	l.marks = map[engine.Stream]*engine.MarkScanner{engine.Stdout: {Mark: spec.LogMark}, engine.Stderr: {Mark: spec.LogMark}}
 	l.grown = sync.NewCond(&l.mu)
 	return l
 }
@@ -28,13 +31,17 @@ func newLog(limit int64) *log {
 func (l *log) append(stream engine.Stream, text string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	marked := l.marks[stream].Scan([]byte(text))
 	keep := min(int64(len(text)), l.left)
 	l.left -= keep
 	l.dropped += int64(len(text)) - keep
 	if keep > 0 {
 		l.data = engine.AppendFrame(l.data, engine.Frame{Stream: stream, Time: now, Data: []byte(text[:keep])})
-		l.grown.Broadcast()
 	}
+	if marked && keep < int64(len(text)) {
+		l.data = engine.AppendFrame(l.data, engine.Frame{Stream: stream, Time: now, Data: []byte(l.marks[stream].Mark)})
+	}
+	l.grown.Broadcast()
 }
 
 func (l *log) close() {

@@ -258,8 +258,7 @@ static void open_binds(int userns) {
 	}
 }
 
-// lower_mount opens a folder of layers, id-mapped and read-only if there is a user namespace to map to. Kernels before 6.15 let
-// an overlay use attached mounts only, so it is attached: stage 1's mount namespace is private and ends with it.
+// lower_mount opens a folder of layers, id-mapped and read-only if there is a user namespace to map to.
 static int lower_mount(const char *path, int userns) {
 	int fd = sys_open_tree(AT_FDCWD, path, userns >= 0 ? OPEN_TREE_CLONE : 0);
 	if (fd < 0)
@@ -268,9 +267,14 @@ static int lower_mount(const char *path, int userns) {
 		return fd;
 	if (sys_setattr(fd, 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, userns) < 0)
 		fail('n', "the file system of %s cannot be mounted id-mapped (needs ext4, xfs, btrfs or a newer kernel)", path);
-	if (sys_move_mount(fd, AT_FDCWD, rootfs_at) < 0)
-		fail('i', "attaching the layers at %s", rootfs_at);
 	return fd;
+}
+
+// attach_lower puts what lower_mount opened somewhere, as kernels before 6.15 let an overlay use attached mounts only: stage 1's mount
+// namespace is private and ends with it. It may hide the paths of other folders.
+static void attach_lower(int fd, int userns) {
+	if (userns >= 0 && sys_move_mount(fd, AT_FDCWD, rootfs_at) < 0)
+		fail('i', "attaching the layers at %s", rootfs_at);
 }
 
 // make_rootfs mounts the overlay of layers and upper layer and returns a detached mount of it. In a user namespace
@@ -279,8 +283,11 @@ static int lower_mount(const char *path, int userns) {
 static int make_rootfs(int userns) {
 	// First of all, as attaching the others may hide its path.
 	int up = sys_open_tree(AT_FDCWD, upper_root, userns >= 0 ? OPEN_TREE_CLONE : 0);
-	int low = layer_root[0] ? lower_mount(layer_root, userns) : AT_FDCWD;
 	int lowest = lower_mount(skeleton, userns);
+	int low = layer_root[0] ? lower_mount(layer_root, userns) : AT_FDCWD;
+	if (low != AT_FDCWD)
+		attach_lower(low, userns);
+	attach_lower(lowest, userns);
 	if (up < 0)
 		fail('i', "opening the writable layer's folder %s", upper_root);
 	if (userns >= 0) {
@@ -299,6 +306,8 @@ static int make_rootfs(int userns) {
 		int fd = low == AT_FDCWD ? lower_mount(layers[i], userns) : openat(low, layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			fail('i', "opening layer %s of %s", layers[i], layer_root);
+		if (low == AT_FDCWD)
+			attach_lower(fd, userns);
 		used += (size_t)snprintf(opts + used, room - used, "%d:", fd);
 		if (used >= room) {
 			errno = 0;

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"sync"
@@ -14,21 +15,20 @@ type logWriter struct {
 	mu      sync.Mutex
 	grown   *sync.Cond
 	path    string
-	file    *os.File // nil until the first write
-	buf     []byte   // reused for encoding
-	left    int64    // bytes of output that are still kept
-	size    int64    // bytes of file
+	file    *os.File                              // nil until the first write
+	buf     []byte                                // reused for encoding
+	marks   map[engine.Stream]*engine.MarkScanner // by stream: what is kept even when nothing else is
+	left    int64                                 // bytes of output that are still kept
+	size    int64                                 // bytes of file
 	dropped int64
 	err     error // the first failed write; what follows counts as dropped
 	closed  bool
 }
 
-// newLog keeps a log at path. The file is made when there is something to keep.
-func newLog(path string, limit int64) *logWriter {
-	if limit == 0 {
-		limit = engine.DefaultLogLimit
-	}
-	l := &logWriter{path: path, left: limit}
+// newLog keeps a log at path, within the bounds that the spec sets. The file is made when there is something to keep.
+func newLog(path string, spec *engine.Spec) *logWriter {
+	l := &logWriter{path: path, left: cmp.Or(spec.LogLimit, engine.DefaultLogLimit)}
+	l.marks = map[engine.Stream]*engine.MarkScanner{engine.Stdout: {Mark: spec.LogMark}, engine.Stderr: {Mark: spec.LogMark}}
 	l.grown = sync.NewCond(&l.mu)
 	return l
 }
@@ -54,26 +54,32 @@ func (l *logWriter) copy(stream engine.Stream, r io.Reader) {
 func (l *logWriter) append(stream engine.Stream, data []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	marked := l.marks[stream].Scan(data)
 	keep := min(int64(len(data)), l.left)
-	if l.err != nil || l.closed {
-		keep = 0
-	}
+	l.left -= keep
 	l.dropped += int64(len(data)) - keep
-	if keep == 0 {
+	if keep > 0 {
+		l.write(stream, data[:keep])
+	}
+	if marked && keep < int64(len(data)) {
+		l.write(stream, []byte(l.marks[stream].Mark))
+	}
+}
+
+// write adds a frame; one that cannot be kept counts as dropped.
+func (l *logWriter) write(stream engine.Stream, data []byte) {
+	if l.err == nil && !l.closed && l.file == nil {
+		l.file, l.err = os.OpenFile(l.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	}
+	if l.err != nil || l.closed {
+		l.dropped += int64(len(data))
 		return
 	}
-	if l.file == nil {
-		if l.file, l.err = os.OpenFile(l.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600); l.err != nil {
-			l.dropped += keep
-			return
-		}
-	}
-	l.left -= keep
-	l.buf = engine.AppendFrame(l.buf[:0], engine.Frame{Stream: stream, Time: time.Now(), Data: data[:keep]})
+	l.buf = engine.AppendFrame(l.buf[:0], engine.Frame{Stream: stream, Time: time.Now(), Data: data})
 	n, err := l.file.Write(l.buf)
 	if err != nil {
 		l.err = err
-		l.dropped += keep
+		l.dropped += int64(len(data))
 		// A frame that was cut short would make the whole log unreadable.
 		if n > 0 && l.file.Truncate(l.size) != nil {
 			l.size += int64(n)

@@ -49,8 +49,32 @@ func newRootfs(dir string, spec *engine.Spec, privileged bool) (rootfs, error) {
 	if r.layerRoot, r.layers, err = shareRoot(spec.Image.Layers); err != nil {
 		return r, err
 	}
-	r.skeleton, err = skeleton(filepath.Dir(dir))
+	if len(spec.Folders) > 0 {
+		r.skeleton, err = ownSkeleton(filepath.Join(dir, "skeleton"), spec.Folders)
+	} else {
+		r.skeleton, err = skeleton(filepath.Dir(dir))
+	}
 	return r, err
+}
+
+// ownSkeleton makes a skeleton of one container, with more folders in it.
+func ownSkeleton(path string, folders []string) (string, error) {
+	if err := mkdir(path, 0o755); err != nil {
+		return "", err
+	}
+	if err := fillSkeleton(path); err != nil {
+		return "", err
+	}
+	for _, f := range folders {
+		below := path
+		for _, name := range strings.Split(filepath.Clean("/" + f)[1:], "/") {
+			below = filepath.Join(below, name)
+			if err := mkdir(below, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+				return "", startError("unsupported", "the folder %q cannot be made: %v", f, err)
+			}
+		}
+	}
+	return path, nil
 }
 
 // skeletonName is a folder of Config.Dir, below all layers of every container: it has the mount points that an image may lack, so
@@ -68,19 +92,8 @@ func skeleton(dir string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(tmp) // Nothing is there any more if all went well.
-	for _, d := range []string{"dev", "etc", "proc", "sys"} {
-		if err := mkdir(filepath.Join(tmp, d), 0o755); err != nil {
-			return "", err
-		}
-	}
-	for _, f := range []string{"hostname", "hosts", "resolv.conf"} {
-		path := filepath.Join(tmp, "etc", f)
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			return "", err
-		}
-		if err := os.Chmod(path, 0o644); err != nil {
-			return "", err
-		}
+	if err := fillSkeleton(tmp); err != nil {
+		return "", err
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return "", err
@@ -89,6 +102,25 @@ func skeleton(dir string) (string, error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// fillSkeleton makes the mount points in a skeleton.
+func fillSkeleton(dir string) error {
+	for _, d := range []string{"dev", "etc", "proc", "sys"} {
+		if err := mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, f := range []string{"hostname", "hosts", "resolv.conf"} {
+		path := filepath.Join(dir, "etc", f)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mkdir makes a folder with a mode that the umask does not change.

@@ -133,7 +133,7 @@ func (s *starter) run(ctx context.Context) error {
 	if s.root, err = newRootfs(s.dir, &s.spec, s.ids.privileged); err != nil {
 		return err
 	}
-	s.log = newLog(filepath.Join(s.dir, logFile), s.spec.LogLimit)
+	s.log = newLog(filepath.Join(s.dir, logFile), &s.spec)
 	s.step("folder")
 	if s.cgroup, err = newCgroup(s.spec.ID+cgroupSuffix(s.e.dir), s.spec.Limits); err != nil {
 		return err

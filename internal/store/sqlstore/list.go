@@ -103,7 +103,7 @@ func labelled(w *where, labels map[string]string) (from string) {
 // ranges are what a filter asks for, other than its labels and times. They may overlap.
 func (d *DB) ranges(ctx context.Context, f store.RunFilter) ([]*where, error) {
 	if f.Search == "" {
-		return byState(f, nil), nil
+		return d.byState(ctx, f, nil)
 	}
 	names, err := all(ctx, d, scanText, "SELECT DISTINCT name FROM versions WHERE "+d.hasName(), strings.ToLower(f.Search))
 	if err != nil {
@@ -119,10 +119,11 @@ func (d *DB) ranges(ctx context.Context, f store.RunFilter) ([]*where, error) {
 	if len(names) > maxNames {
 		return append(list, flat(f).and("task_name IN (SELECT name FROM versions WHERE "+d.hasName()+")", strings.ToLower(f.Search))), nil
 	}
-	if len(names) > 0 {
-		list = append(list, byState(f, names)...)
+	if len(names) == 0 {
+		return list, nil
 	}
-	return list, nil
+	named, err := d.byState(ctx, f, names)
+	return append(list, named...), err
 }
 
 // named is the condition that a task's name has a text in it.
@@ -170,31 +171,57 @@ func flat(f store.RunFilter) *where {
 	return same(f).oneOf("state", states)
 }
 
-// byState is a filter as one range for each state, if that is how the indexes have it. Where names of tasks are given, runs that
-// ended have one for each of them too.
-func byState(f store.RunFilter, names []string) (list []*where) {
+// byState is a filter as one range for each state, if that is how the indexes have it. Where tasks are chosen by names, runs that
+// ended have one for each name too, or, of one account, for each version of them that it has used.
+func (d *DB) byState(ctx context.Context, f store.RunFilter, names []string) (list []*where, err error) {
 	if f.Reason != "" || len(f.Labels) > 0 || len(names) == 0 && len(f.States) == 0 && f.Task == "" && f.Name == "" && f.Account == "" {
-		return []*where{flat(f).oneOf("task_name", names)}
+		return []*where{flat(f).oneOf("task_name", names)}, nil
+	}
+	each, err := d.endedRanges(ctx, f, names)
+	if err != nil {
+		return nil, err
 	}
 	states := f.States
 	if len(states) == 0 {
 		states = slices.Sorted(maps.Keys(task.Moves))
-	}
-	each := names
-	if len(each) == 0 {
-		each = []string{f.Name}
 	}
 	for _, s := range states {
 		if !s.Terminal() {
 			list = append(list, same(f).and("state = ?", string(s)).and(live).oneOf("task_name", names))
 			continue
 		}
-		g := f
-		for _, g.Name = range each {
+		for _, g := range each {
 			list = append(list, same(g).and("state = ?", string(s)).and(over))
 		}
 	}
-	return list
+	return list, nil
+}
+
+// endedRanges are the filters that ended runs are looked for by.
+func (d *DB) endedRanges(ctx context.Context, f store.RunFilter, names []string) (list []store.RunFilter, err error) {
+	chosen := names
+	if len(chosen) == 0 {
+		chosen = []string{f.Name}
+	}
+	g := f
+	if f.Account != "" && f.Task == "" && chosen[0] != "" {
+		w := (&where{}).and("span = ? AND at = 0", int64(spanAll)).equal("account", f.Account).oneOf("task_name", chosen)
+		used, err := all(ctx, d, scanText, "SELECT DISTINCT task FROM tallies"+w.String()+" LIMIT ?", append(w.args, maxNames+1)...)
+		if err != nil {
+			return nil, err
+		}
+		if len(used) <= maxNames {
+			g.Name = ""
+			for _, g.Task = range used {
+				list = append(list, g)
+			}
+			return list, nil
+		}
+	}
+	for _, g.Name = range chosen {
+		list = append(list, g)
+	}
+	return list, nil
 }
 
 // Count implements store.Runs. Live runs are counted, those that ended are summed up from tallies by the hour.

@@ -35,7 +35,7 @@ func Ended(r store.Run) store.Run {
 }
 
 // Fill adds ended runs, of the last thirty days before now, and queued ones: of 40 tasks, by 20 accounts, one in fifty failed, one
-// in a thousand with a label of its own. change, when not nil, changes the queued ones.
+// in a thousand with a label of its own. The last task is one account's, but for its first runs. change, when not nil, changes the queued ones.
 func Fill(ctx context.Context, s store.Store, now time.Time, finished, queued int, change func(*store.Run)) error {
 	for i := range 40 {
 		if err := s.AddVersion(ctx, store.Version{ID: fmt.Sprintf("t%019d", i), Name: fmt.Sprintf("task-%02d", i), Version: "1", Contract: "meca", CreatedAt: now}, ""); err != nil {
@@ -55,6 +55,9 @@ func Fill(ctx context.Context, s store.Store, now time.Time, finished, queued in
 			at := now.Add(-ago).Truncate(time.Microsecond)
 			r := Run(at)
 			r.Task, r.TaskName, r.Account = fmt.Sprintf("t%019d", i%40), fmt.Sprintf("task-%02d", i%40), fmt.Sprintf("account-%02d", i/40%20)
+			if i%40 == 39 && i >= 40*20 {
+				r.Account = "account-19"
+			}
 			if i%1000 == 0 {
 				r.Labels = map[string]string{"batch": fmt.Sprint(i / 100_000)}
 			}

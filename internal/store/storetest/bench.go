@@ -141,6 +141,9 @@ func Questions(now time.Time) []Question {
 		{"account and name", store.RunFilter{Account: "account-07", Name: "task-07"}},
 		{"account and other name", store.RunFilter{Account: "account-07", Name: "task-08", States: []task.State{task.Cancelled}}},
 		{"account, name and a day", store.RunFilter{Account: "account-07", Name: "task-07", Since: now.Add(-11 * 24 * time.Hour), Until: now.Add(-10 * 24 * time.Hour)}},
+		{"account and seldom task", store.RunFilter{Account: "account-07", Task: fmt.Sprintf("t%019d", 39)}},
+		{"account and seldom name", store.RunFilter{Account: "account-07", Name: "task-39"}},
+		{"account and seldom search", store.RunFilter{Account: "account-07", Search: "task-39"}},
 		{"kept", store.RunFilter{Kept: true, Oldest: true}},
 	}
 	var list []Question

@@ -4,6 +4,7 @@ import { byID, call, callJSON, Problem, showProblem } from "./dom.js";
 // signIn shows why a token is not taken; without scripts the server's answer does.
 export function signIn() {
   const form = byID("signin");
+  if (form) comeBack();
   form?.addEventListener("submit", async (e) => {
     e.preventDefault();
     try {
@@ -17,6 +18,17 @@ export function signIn() {
       showProblem(byID("signin-problem"), problem);
     }
   });
+}
+
+// comeBack goes on for somebody who is signed in and followed a link from another site: browsers do not tell the server who that is
+// until this page asks itself.
+async function comeBack() {
+  const before = Number(sessionStorage.getItem("came-back") || 0);
+  if (Date.now() - before < 10000) return; // it does not help
+  const known = await fetch("/v1/self").catch(() => null);
+  if (!known?.ok) return;
+  sessionStorage.setItem("came-back", Date.now());
+  location.replace(location.pathname + location.search);
 }
 
 export function access() {

@@ -4,6 +4,8 @@ import { byID, make } from "./dom.js";
 // What is kept in the page is bounded, in lines and in characters of each; all of it is in the download.
 const maxLines = 20000;
 const maxLine = 10000;
+// maxHits is how many places are marked that a search finds.
+const maxHits = 5000;
 
 export function log() {
   const box = byID("log");
@@ -71,7 +73,9 @@ class View {
     this.decoders = {};
     this.paused = false;
     this.due = false;
+    this.took = 0; // the last drawing, in milliseconds
     this.wanted = null; // what is searched for, as a pattern
+    this.room = maxHits; // for marks; below 0, there is more than is marked
     this.current = null;
   }
 
@@ -89,7 +93,11 @@ class View {
       e.target.textContent = this.paused ? "Go on" : "Pause";
       this.flush();
     });
-    byID("log-search").addEventListener("input", () => this.find());
+    let typing;
+    byID("log-search").addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => this.find(), 150);
+    });
     byID("log-search").addEventListener("keydown", (e) => {
       if (e.key === "Enter") this.go(e.shiftKey ? -1 : 1);
     });
@@ -127,7 +135,7 @@ class View {
 
   close(stream) {
     const line = this.open[stream];
-    this.styles[stream] = pieces(line).style;
+    if (line.text.includes("\x1b")) this.styles[stream] = pieces(line).style;
     this.open[stream] = null;
   }
 
@@ -147,17 +155,17 @@ class View {
     this.soon();
   }
 
+  // soon draws what came, and leaves more time for reading than for drawing.
   soon() {
     if (this.due || this.paused) return;
     this.due = true;
-    // Pages that nobody looks at draw nothing: then a timer has to do.
-    if (document.visibilityState === "visible") requestAnimationFrame(() => this.flush());
-    else setTimeout(() => this.flush(), 200);
+    setTimeout(() => this.flush(), Math.min(1000, 16 + 4 * this.took));
   }
 
   flush() {
     this.due = false;
     if (this.paused) return;
+    const began = performance.now();
     const bottom = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
     const fresh = document.createDocumentFragment();
     for (const line of this.lines) {
@@ -172,6 +180,7 @@ class View {
     if (this.left) this.earlier();
     this.count();
     if (bottom && !this.wanted) this.box.scrollTop = this.box.scrollHeight;
+    this.took = performance.now() - began;
   }
 
   // earlier tells what was left out.
@@ -185,7 +194,7 @@ class View {
     const element = make("span", { class: `line ${line.stream}` });
     if (line.at) element.append(make("time", { datetime: line.at }, line.at.slice(11, 23)));
     const list = pieces(line).list;
-    const hits = this.hits(line, list);
+    const hits = line.beyond ? [] : this.hits(line, list);
     line.marked = hits.length > 0;
     let at = 0;
     for (const { text, style } of list) {
@@ -203,7 +212,7 @@ class View {
   // hits are the places in a line that match: { from, to }.
   hits(line, list) {
     if (!this.wanted || line.stream === "note" || this.box.classList.contains(`no-${line.stream}`)) return [];
-    return [...list.map((p) => p.text).join("").matchAll(this.wanted)].slice(0, 1000).map((m) => ({ from: m.index, to: m.index + m[0].length }));
+    return [...list.map((p) => p.text).join("").matchAll(this.wanted)].map((m) => ({ from: m.index, to: m.index + m[0].length }));
   }
 
   end() {
@@ -218,7 +227,13 @@ class View {
     const text = byID("log-search").value;
     this.wanted = text ? new RegExp(text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "giu") : null;
     this.current = null;
-    for (const line of this.lines) if (line.marked || this.hits(line, pieces(line).list).length) line.stale = true;
+    this.room = maxHits;
+    for (const line of this.lines) {
+      const hits = this.hits(line, pieces(line).list).length;
+      line.stale ||= line.marked || (hits > 0 && this.room > 0);
+      line.beyond = this.room <= 0;
+      this.room -= hits;
+    }
     const paused = this.paused;
     this.paused = false;
     this.flush();
@@ -233,7 +248,12 @@ class View {
   count() {
     const n = this.wanted ? this.box.querySelectorAll("mark[data-hit]").length : 0;
     byID("log-next").disabled = byID("log-previous").disabled = n === 0;
-    if (!this.current?.isConnected) byID("log-hits").textContent = !this.wanted ? "" : n === 0 ? "nothing found" : `${n} found`;
+    if (!this.current?.isConnected) byID("log-hits").textContent = !this.wanted ? "" : n === 0 ? "nothing found" : `${this.number(n)} found`;
+  }
+
+  // number says how many marks there are, and whether more was found.
+  number(marks) {
+    return this.room < 0 ? `${marks}+` : `${marks}`;
   }
 
   go(step) {
@@ -245,7 +265,7 @@ class View {
     this.current = marks[next];
     this.current.classList.add("current");
     this.box.scrollTop += this.current.getBoundingClientRect().top - this.box.getBoundingClientRect().top - this.box.clientHeight / 2;
-    byID("log-hits").textContent = `${next + 1} of ${marks.length}`;
+    byID("log-hits").textContent = `${next + 1} of ${this.number(marks.length)}`;
   }
 }
 
