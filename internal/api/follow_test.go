@@ -218,7 +218,7 @@ func TestRevokedStream(t *testing.T) {
 // TestStuckReader: a client that never reads is dropped, and keeps no more than the connection's buffers.
 func TestStuckReader(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, options{api: func(c *api.Config) { c.Stall = 300 * time.Millisecond }})
+	r := newRig(t, options{api: func(c *api.Config) { c.Stall = 2 * time.Second }}) // long enough for its own upload on a busy machine
 	r.task()
 	ada := r.client("ada", access.Caller)
 	run := r.file(ada, "file", strings.Repeat("x", 32<<20))

@@ -102,8 +102,9 @@ func (a *API) runRoutes() {
 	}, a.runEvents)
 	add(a, route{
 		id: "get-log", method: get, path: "/v1/runs/{id}/logs", tag: tag, summary: "Read or follow a run's log", rule: anyone,
-		doc: "What the container wrote, from its first byte. The log of a run that is tried again goes on where the attempt before ended, so offsets stay valid; as ndjson, attempt tells them apart. With follow, from before it exists until it has ended. " +
-			"As ndjson, each line has offset, at, stream, and text or, where it is no UTF-8, data in base64; an empty line tells that the server is still there.",
+		doc: "What the container wrote, from its first byte. The log of a run that is tried again goes on where the attempt before ended, " +
+			"so offsets stay valid. With follow, from before it exists until it has ended. " +
+			"As ndjson, each line has offset, at, stream, attempt, and text or, where it is no UTF-8, data in base64; an empty line tells that the server is still there.",
 		answer: map[string]*huma.Schema{"text/plain": text(), "application/x-ndjson": text()},
 	}, a.runLog)
 }
