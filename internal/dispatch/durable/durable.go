@@ -48,7 +48,6 @@ type Service struct {
 	slots    int
 	carried  map[string]*carried // by run
 	behind   bool                // the queue may hold runs that did not fit
-	claiming bool                // what is free may be taken by a claim under way
 	draining bool
 	silent   error // why the last heartbeat did not arrive, nil when it did
 }

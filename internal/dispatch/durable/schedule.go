@@ -24,7 +24,7 @@ type carried struct {
 func (s *Service) reserve(run *store.Run) *carried {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.behind || s.claiming || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
+	if s.behind || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
 		s.behind = true
 		return nil
 	}
@@ -112,7 +112,7 @@ func (s *Service) claim(ctx context.Context) bool {
 	}
 	// What is submitted from here on pokes again.
 	c := store.Claim{Owner: s.cfg.Name, Now: s.now(), Until: s.now().Add(s.cfg.Lease), Free: s.room(), Capacity: s.cfg.Capacity, Max: s.slots}
-	s.behind, s.claiming = false, true
+	s.behind = false
 	s.mu.Unlock()
 	runs, err := s.cfg.Store.Claim(ctx, c)
 	s.trouble("claiming runs failed", err)
@@ -122,13 +122,20 @@ func (s *Service) claim(ctx context.Context) bool {
 		waiting = err != nil || n
 	}
 	s.mu.Lock()
-	s.behind, s.claiming = s.behind || waiting, false
-	var here []*carried
-	for _, r := range runs {
-		here = append(here, s.enter(r))
+	s.behind = s.behind || waiting
+	here := make([]*carried, len(runs))
+	for i, r := range runs {
+		// What was free may have been taken by submissions meanwhile.
+		if r.Cancel || s.slots > 0 && fits(r.Needs, s.room()) {
+			here[i] = s.enter(r)
+		}
 	}
 	s.mu.Unlock()
 	for i, r := range runs {
+		if here[i] == nil {
+			s.under.Go(func() { s.finish(s.life, r, s.requeued(r)) })
+			continue
+		}
 		if r.Cancel { // asked for while it was queued again
 			s.cancelHere(r.ID)
 			s.hub.open(r, s.keptEvents(s.life, r))
