@@ -25,13 +25,13 @@ build: setup-build ## the static binary bin/longshore
 	@go generate ./internal/convert
 	@go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '-s -w -extldflags "-static" -X longshore/internal/cli.Version=$(VERSION)' -o bin/longshore ./cmd/longshore
 
-test: setup-test base-images s3-server ## vet and every test, with the race detector; the full output is kept in out/test
+test: setup-test base-images s3-server ## vet and every test, with the race detector; the full output is kept in build/test
 	@scripts/test.sh
 
 demo: setup-demo base-images ## build, then run the examples of all five contracts and print what they answer
 	@scripts/demo.sh
 
-package: build ## the Debian package and the image of Longshore itself, in out/
+package: build ## the Debian package and the image of Longshore itself, in build/
 	@scripts/package.sh '$(VERSION)'
 
 check: test demo ## everything that CI runs
@@ -58,7 +58,7 @@ lint: setup-test ## golangci-lint with the rules of .golangci.yml
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 clean: ## remove what make made here; the local image store stays
-	@rm -rf bin out .cache
+	@rm -rf bin build .cache
 
 setup-build setup-test setup-demo: setup-%:
 	@scripts/setup.sh $*

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the examples of all five contracts with bin/longshore and shows for each the command and what it answered. What the
-# runs write goes to out/demo/. Exits with 1 when a command fails, an answer is not the expected one, or a folder of
+# runs write goes to build/demo/. Exits with 1 when a command fails, an answer is not the expected one, or a folder of
 # examples/ is not shown here.
 #
 #   scripts/demo.sh [WORD]     only the examples whose command contains WORD
@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 only=${1-}
-out=out/demo
+out=build/demo
 rm -rf "$out"
 mkdir -p "$out"
 PATH=$PWD/bin:$PATH
@@ -73,6 +73,7 @@ outputs() {
 }
 
 printf '%sFive platforms, their packages as they are, one command.%s\n' "$bold" "$plain"
+[ -n "$only" ] || printf '%s\n' "Every line with a \$ is a command, with bin/longshore as longshore; under it is what it answered. What it wrote is in $out/."
 
 platform 'MECA: folders with an HTTP server inside'
 show 'the smallest server: shell and busybox' '"hello"' \
@@ -114,13 +115,14 @@ platform 'From one platform to another'
 show 'files in and out become a request and an answer; the new package passes its platform'"'"'s test' 'PASS' \
   "longshore convert examples/cytomine/integer-addition --to meca -o $out/converted && longshore test $out/converted"
 
-# A server of its own for a moment, on a free port, with its token kept beside the outputs.
+# A server of its own for a moment, on a free port, with its records and its token kept beside the outputs: the one that is
+# started here later knows nobody yet, and greets with its link.
 server=''
 stop_server() { [ -z "$server" ] || kill "$server" 2>/dev/null || true; }
 trap stop_server EXIT
 start_server() {
   export XDG_CONFIG_HOME=$PWD/$out/config
-  longshore serve --listen 127.0.0.1:0 --login-link >"$out/serve.log" 2>&1 &
+  longshore serve --listen 127.0.0.1:0 --db "$PWD/$out/server.db" --blobs "$PWD/$out/blobs" >"$out/serve.log" 2>&1 &
   server=$!
   local link=''
   for _ in $(seq 300); do
@@ -157,3 +159,10 @@ if [ ${#failed[@]} -gt 0 ]; then
   exit 1
 fi
 printf '%s%d commands ran, with packages of five contracts; what they wrote is in %s/.%s\n' "$green" "$shown" "$out" "$plain"
+[ -n "$only" ] || cat <<'END'
+
+Next:
+  bin/longshore run examples/cytomine/integer-addition -i a=40 -i b=2 -o out     and look at out/result.json
+  bin/longshore init meca ./my-task && bin/longshore test ./my-task              a package of your own
+  bin/longshore serve                                                            the web page; it prints a link
+END

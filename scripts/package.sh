@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes out/longshore_VERSION_ARCH.deb, and out/longshore-image.tar, an OCI archive of Longshore itself that Longshore builds
+# Makes build/longshore_VERSION_ARCH.deb, and build/longshore-image.tar, an OCI archive of Longshore itself that Longshore builds
 # from scratch.
 #
 #   scripts/package.sh VERSION
@@ -7,7 +7,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 program=${LONGSHORE:-$root/bin/longshore}
-out=${OUT:-$root/out}
+out=${OUT:-$root/build}
 arch=$(dpkg --print-architecture)
 
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 1700000000)}

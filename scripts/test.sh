@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the formatting, vets, and runs every test with the race detector. Prints a line per package and the whole output
-# of each test that fails; everything is kept in out/test/.
+# of each test that fails; everything is kept in build/test/.
 #
 #   scripts/test.sh [PACKAGE…]     default: ./...
 #
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tags=${LONGSHORE_TAGS:-seccomp osusergo netgo sqlite_omit_load_extension}
 [ $# -gt 0 ] || set -- ./...
-out=out/test
+out=build/test
 mkdir -p "$out"
 
 unformatted=$(gofmt -l cmd internal scripts)

@@ -24,8 +24,7 @@ type Plan struct {
 
 // What the image has in the front's folder (contract.FrontDir).
 const (
-	ProgramFile = "adapter"
-	PlanFile    = "plan.json"
+	PlanFile = "plan.json"
 	// RunsFolder holds what runs need while they last; every user may write there.
 	RunsFolder = "runs"
 )

@@ -114,6 +114,12 @@ func TestCookie(t *testing.T) {
 	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || !c.Secure || c.Path != "/" || c.MaxAge <= 0 || res.StatusCode != http.StatusSeeOther {
 		t.Errorf("%s: %+v", res.Status, c)
 	}
+	for host, want := range map[string]string{"localhost": "longshore", "localhost:8470": "longshore-8470", "[::1]:9000": "longshore-9000"} {
+		res, _ := r.ask("", "GET", "/login?code="+r.keeper.LoginCode(), nil, "Host", host)
+		if name := res.Cookies()[0].Name; name != want {
+			t.Errorf("at %s the cookie is %s, want %s", host, name, want)
+		}
+	}
 }
 
 // TestHost: a server on loopback does not answer to other names, unless a token is shown.

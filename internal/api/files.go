@@ -90,8 +90,21 @@ func (a *API) serveFile(ctx context.Context, content io.ReadSeekCloser, f store.
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "private, max-age=3600, immutable")
 		h.Set("ETag", `"`+f.Digest+`"`)
-		http.ServeContent(&conditional{ResponseWriter: w, refuse: func(err error) { a.fail(w, r, err) }}, r, "", time.Time{}, content)
+		http.ServeContent(&conditional{ResponseWriter: w, refuse: func(err error) { a.fail(w, r, err) }}, r, "", time.Time{}, &admitted{content, r.Context()})
 	})
+}
+
+// admitted is content for as long as a request lasts, which may end before what is sent for it: a token can be revoked meanwhile.
+type admitted struct {
+	io.ReadSeeker
+	ctx context.Context // of the one answer that it is read for
+}
+
+func (a *admitted) Read(p []byte) (int, error) {
+	if err := a.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return a.ReadSeeker.Read(p)
 }
 
 // conditional says as a problem why a range or a condition cannot be met; http.ServeContent says it in plain text, or not at all.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -212,6 +213,45 @@ func TestRevokedStream(t *testing.T) {
 	}
 	for range 3 {
 		wantErr(t, <-ended, task.CodeAccess, "revoked")
+	}
+}
+
+// TestRevokedDownload: a file that takes long to send is cut off, too.
+func TestRevokedDownload(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{api: func(c *api.Config) { c.Heartbeat = time.Millisecond }})
+	r.task()
+	ada := r.client("ada", access.Caller)
+	run := r.file(ada, "file", strings.Repeat("x", 32<<20))
+	secret := r.secret("ada", access.Caller)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", r.server.URL+"/v1/runs/"+run.ID+"/outputs/file", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	who, err := r.keeper.Check(t.Context(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.admin.RevokeToken(t.Context(), who.Token); err != nil {
+		t.Fatal(err)
+	}
+	got, buf := 0, make([]byte, 64<<10)
+	for err == nil {
+		var n int
+		n, err = res.Body.Read(buf)
+		got += n
+		if _, serr := r.admin.Self(t.Context()); serr != nil { // as slow as a question and its answer
+			t.Fatal(serr)
+		}
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) || got == 32<<20 {
+		t.Errorf("%d bytes came, %v", got, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,8 +19,14 @@ import (
 	"longshore/internal/task"
 )
 
-// cookieName is the cookie of the web page.
-const cookieName = "longshore"
+// cookieName is the cookie of the web page. Browsers send the cookies of one port of a host to all others, so that servers of one host
+// would sign each other's visitors out if the name did not tell them apart.
+func cookieName(r *http.Request) string {
+	if _, port, err := net.SplitHostPort(r.Host); err == nil && port != "" {
+		return "longshore-" + port
+	}
+	return "longshore"
+}
 
 // call is one request on its way through.
 type call struct {
@@ -139,7 +146,7 @@ func secretOf(r *http.Request) (secret string, session bool) {
 	if token := bearer(r); token != "" {
 		return token, false
 	}
-	if c, err := r.Cookie(cookieName); err == nil {
+	if c, err := r.Cookie(cookieName(r)); err == nil {
 		return c.Value, true
 	}
 	return "", false

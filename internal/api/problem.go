@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -291,7 +293,7 @@ func (a *API) readJSON(r io.Reader, schema *huma.Schema, v any) error {
 	}
 	var parsed any
 	if err := json.Unmarshal(data, &parsed); err != nil {
-		return task.Errorf(task.CodeUsage, "the request is no JSON document: %w", err)
+		return notJSON(data, err)
 	}
 	registry := a.huma.OpenAPI().Components.Schemas
 	res := &huma.ValidateResult{}
@@ -313,6 +315,20 @@ func (a *API) readJSON(r io.Reader, schema *huma.Schema, v any) error {
 		return task.Errorf(task.CodeUsage, "the request cannot be read: %w", err)
 	}
 	return nil
+}
+
+// notJSON says what is wrong in a body that cannot be read, and where.
+func notJSON(data []byte, err error) error {
+	what, at := fmt.Sprintf("is no JSON document: %v", err), int64(len(data))
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		number := strings.TrimPrefix(e.Value, "number ")
+		what, at = "holds a number that is out of range: "+number, int64(bytes.LastIndex(data[:min(e.Offset, int64(len(data)))], []byte(number)))
+	} else if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at = e.Offset - 1
+	}
+	before := string(data[:min(max(at, 0), int64(len(data)))])
+	line := before[strings.LastIndexByte(before, '\n')+1:]
+	return task.Errorf(task.CodeUsage, "the request, at line %d, column %d, %s", strings.Count(before, "\n")+1, utf8.RuneCountInString(line)+1, what)
 }
 
 // tooLarge is the error of what goes over a limit of size.

@@ -43,6 +43,8 @@ func TestProblems(t *testing.T) {
 		{"missing field", "POST", "/v1/runs", `{}`, "", 422, task.CodeUsage, "task", ""},
 		{"out of range", "POST", "/v1/runs", `{"task":"t","priority":1001}`, "", 422, task.CodeUsage, "priority", ""},
 		{"broken JSON", "POST", "/v1/runs", `{"task":`, "", 400, task.CodeUsage, "no JSON", ""},
+		{"broken JSON, where", "POST", "/v1/runs", "{\"task\": \"t\",\n  nope}", "", 400, task.CodeUsage, "line 2, column 3", ""},
+		{"a number out of range", "POST", "/v1/runs", "{\"task\":\"t\",\n\"inputs\":{\"a\":1e400}}", "", 400, task.CodeUsage, "line 2, column 15, holds a number that is out of range: 1e400", ""},
 		{"two documents", "POST", "/v1/runs", `{"task":"t"} {}`, "", 400, task.CodeUsage, "no JSON", ""},
 		{"no body", "POST", "/v1/runs", "", "", 400, task.CodeUsage, "no body", ""},
 		{"no body, plain", "POST", "/v1/tokens", "", "application/json", 400, task.CodeUsage, "body", ""},

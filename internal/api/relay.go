@@ -135,7 +135,7 @@ func (a *API) ask(r *http.Request, base *url.URL) (*http.Response, error) {
 			out.Header.Set(name, v)
 		}
 	}
-	if c, err := r.Cookie(cookieName); err == nil && out.Header.Get("Authorization") == "" {
+	if c, err := r.Cookie(cookieName(r)); err == nil && out.Header.Get("Authorization") == "" {
 		out.Header.Set("Authorization", "Bearer "+c.Value)
 	}
 	out.Header.Set(relayedBy, a.svc.Name())

@@ -79,7 +79,7 @@ func (a *API) logout(ctx context.Context, _ *empty) (*stream, error) {
 
 func (a *API) cookie(r *http.Request, secret string, seconds int) *http.Cookie {
 	return &http.Cookie{
-		Name: cookieName, Value: secret, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: a.secure(r),
+		Name: cookieName(r), Value: secret, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: a.secure(r),
 	}
 }
 

@@ -119,7 +119,7 @@ func (a *API) importTask(ctx context.Context, in *importInput) (*answer[v1.Task]
 	c.subject, c.detail = req.Name, strings.TrimSpace(req.FileName+req.Image+req.Git)
 	got, err := a.svc.Import(ctx, who(ctx).Account, durable.Import{
 		Upload: req.Upload, FileName: req.FileName, Image: req.Image, Git: req.Git,
-		Document: req.Document, Contract: req.Contract, Name: req.Name, Version: req.Version, DryRun: req.DryRun,
+		Document: req.Document, Contract: req.Contract, Name: req.Name, Version: req.Version, Variant: req.Variant, DryRun: req.DryRun,
 		AnyName: who(ctx).Has(access.Admin),
 	})
 	if err != nil {
@@ -141,6 +141,7 @@ func (a *API) merged(ctx context.Context, query, body v1.ImportRequest) (v1.Impo
 	setDefault(&o.Contract, q.Contract)
 	setDefault(&o.Name, q.Name)
 	setDefault(&o.Version, q.Version)
+	setDefault(&o.Variant, q.Variant)
 	setDefault(&o.DryRun, q.DryRun)
 	setDefault(&body.FileName, query.FileName)
 	if body.Upload == "" {
@@ -155,7 +156,7 @@ func (a *API) importForm(ctx context.Context, req *v1.ImportRequest) error {
 	if err != nil {
 		return err
 	}
-	options := map[string]*string{"document": &req.Document, "contract": &req.Contract, "name": &req.Name, "version": &req.Version, "image": &req.Image, "git": &req.Git}
+	options := map[string]*string{"document": &req.Document, "contract": &req.Contract, "name": &req.Name, "version": &req.Version, "variant": &req.Variant, "image": &req.Image, "git": &req.Git}
 	for {
 		p, err := parts.next()
 		switch {

@@ -54,8 +54,8 @@ func (a *App) Convert(ctx context.Context, p *Package, opts ConvertOptions) (*Co
 		return nil, err
 	}
 	// Not beside its place: that may be in the build context of the source.
-	if c.dir, err = os.MkdirTemp("", "longshore-convert-"); err != nil {
-		return nil, task.Errorf(task.ReasonEngine, "cannot make the package: %w", err)
+	if c.dir, err = TempDir("longshore-convert-"); err != nil {
+		return nil, err
 	}
 	defer os.RemoveAll(c.dir)
 	if target.Name() == p.Contract.Name() {
@@ -118,6 +118,8 @@ type conversion struct {
 	result *Conversion
 	// dir becomes the new package.
 	dir string
+	// earlier is what the source was made of, if it is a converted package itself.
+	earlier []convert.Earlier
 	// task is what is carried over, and front how it looks.
 	task    *task.Task
 	front   contract.Front
@@ -148,6 +150,15 @@ func (c *conversion) convert(ctx context.Context, target contract.Contract) erro
 		return (&task.Error{Code: task.CodeUsage, Message: fmt.Sprintf("nothing can be converted to %s", target.Name())}).
 			WithHint("the contracts to convert to are: %s", strings.Join(Fronters(), ", "))
 	}
+	if fsys := c.pkg.Source.FS; fsys != nil {
+		var err error
+		if c.earlier, err = convert.EarlierIn(fsys); err != nil {
+			return task.Errorf(task.CodePackage, "it was converted before, and cannot be again: %w", err)
+		}
+	}
+	if done, err := c.back(ctx, target); done || err != nil {
+		return err
+	}
 	facts, err := c.image(ctx)
 	if err != nil {
 		return err
@@ -164,7 +175,7 @@ func (c *conversion) convert(ctx context.Context, target contract.Contract) erro
 		return err
 	}
 	var found []task.Finding
-	c.front, found = fronter.Front(shown)
+	c.front, found = fronter.Front(shown, contract.FrontDirIn(facts))
 	c.result.Findings = append(c.result.Findings, found...)
 	c.general(facts)
 	if task.HasErrors(c.result.Findings) {
@@ -176,7 +187,10 @@ func (c *conversion) convert(ctx context.Context, target contract.Contract) erro
 		return err
 	}
 	out := convert.Package{Task: c.task, Image: facts, Front: c.front, Documents: fronter.Documents(c.task, c.front, example), LeaveOut: leaveOut}
-	return out.Write(c.dir)
+	if err := out.Write(c.dir); err != nil {
+		return err
+	}
+	return c.warned(ctx, target)
 }
 
 // chosen is the task with those of its outputs that are wanted.
@@ -245,7 +259,10 @@ func (c *conversion) general(facts task.ImageFacts) {
 	if c.task.Exchange == task.Files && c.front.Server != nil {
 		c.lost(task.SeverityNote, "service", "", "each request is a run of the program; requests wait for one another")
 	}
-	c.ports(facts)
+	c.ports(c.task, facts, "let the server listen on another port")
+	for _, e := range c.earlier {
+		c.ports(e.Task, e.Image, "convert the "+e.Task.Contract+" package that this one was made of")
+	}
 	for _, s := range c.front.Outputs {
 		if c.front.Server != nil && slices.Contains(c.varying, s.Source) {
 			c.lost(task.SeverityWarning, "varying", "where it does, leave it out: --outputs with the names of the others", "the output %s may differ from run to run, and the example promises one answer with all outputs", s.Source)
@@ -254,21 +271,25 @@ func (c *conversion) general(facts task.ImageFacts) {
 }
 
 // ports finds a server that wants the port which the front must have.
-func (c *conversion) ports(facts task.ImageFacts) {
-	if c.task.Exchange != task.HTTP || c.front.Server == nil {
+func (c *conversion) ports(t *task.Task, facts task.ImageFacts, mend string) {
+	if t.Exchange != task.HTTP || c.front.Server == nil {
 		return
 	}
-	v, err := task.Bind(c.task, task.Request{Body: &task.Body{Text: "{}"}})
+	source, err := Contract(t.Contract)
 	if err != nil {
 		return
 	}
-	x, err := c.pkg.Contract.Prepare(c.task, facts, v)
+	v, err := task.Bind(t, task.Request{Body: &task.Body{Text: "{}"}})
+	if err != nil {
+		return
+	}
+	x, err := source.Prepare(t, facts, v)
 	if err != nil || x.HTTP == nil {
 		return
 	}
 	for _, p := range x.HTTP.Ports {
 		if p.Number == c.front.Server.Port {
-			c.lost(task.SeverityError, "port", "let the server listen on another port", "the server may listen on port %d (%s), where a %s task must listen itself", p.Number, p.Why, c.opts.To)
+			c.lost(task.SeverityError, "port", mend, "the server may listen on port %d (%s), where a %s task must listen itself", p.Number, p.Why, c.opts.To)
 		}
 	}
 }

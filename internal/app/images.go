@@ -70,11 +70,11 @@ func (a *App) Build(ctx context.Context, src task.ImageSource) (*image.Image, st
 	return ready.(readyImage).img, ready.Facts().Reference, nil
 }
 
-// build builds an image, unless nothing has changed since the last time; fresh tells that something was done.
+// build builds a package's image, unless nothing has changed since the last time; fresh tells that something was done.
 func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSource) (img *image.Image, fresh bool, err error) {
 	opts := image.BuildOptions{
 		Context: src.Context, Dockerfile: src.Dockerfile, Tags: []string{ownName(src)},
-		Args: src.Args, LocalBases: src.LocalBases, Labels: src.Labels, Sensitive: src.Secrets.Values, Network: true, NoCache: a.cfg.NoCache, Progress: a.untitled(), Runner: &buildRunner{engine: a.engine},
+		Args: src.Args, LocalBases: src.LocalBases, Labels: src.Labels, Sensitive: src.Secrets.Values, Progress: a.untitled(),
 	}
 	if src.Recipe != "" {
 		opts.DockerfileContent = []byte(src.Recipe)
@@ -85,6 +85,23 @@ func (a *App) build(ctx context.Context, store *image.Store, src task.ImageSourc
 		}
 		opts.Secrets[id] = []byte(content)
 	}
+	return a.buildUnlessUnchanged(ctx, store, opts)
+}
+
+// BuildDockerfile builds what belongs to no package. Its tags are the caller's own choice, so they move to the new image
+// whatever had them: as with Docker.
+func (a *App) BuildDockerfile(ctx context.Context, opts image.BuildOptions) (*image.Image, error) {
+	store, err := a.Images()
+	if err != nil {
+		return nil, imageError(err)
+	}
+	opts.Progress = a.cfg.Progress
+	img, _, err := a.buildUnlessUnchanged(ctx, store, opts)
+	return img, imageErrorOrNil(err)
+}
+
+func (a *App) buildUnlessUnchanged(ctx context.Context, store *image.Store, opts image.BuildOptions) (img *image.Image, fresh bool, err error) {
+	opts.Network, opts.NoCache, opts.Runner = true, a.cfg.NoCache, &buildRunner{engine: a.engine}
 	if img, err = store.Unchanged(ctx, opts); img != nil || err != nil {
 		return img, false, err
 	}
@@ -185,6 +202,11 @@ func (r readyImage) Stat(path string) (fs.FileMode, error) {
 func (r readyImage) CountFiles(path string, limit int) (int, error) {
 	return r.img.CountFiles(context.Background(), path, limit)
 }
+
+var _ dispatch.Holder = readyImage{}
+
+// Hold implements dispatch.Holder.
+func (r readyImage) Hold() (func(), error) { return r.img.Hold() }
 
 // Layers implements dispatch.Image.
 func (r readyImage) Layers(ctx context.Context) ([]string, error) { return r.img.Layers(ctx) }

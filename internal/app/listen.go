@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -29,7 +30,7 @@ func Listen(ctx context.Context, addresses []string, certs *Certificates) (_ []n
 	for _, address := range addresses {
 		l, err := listen(ctx, address)
 		if err != nil {
-			return nil, task.Errorf(task.CodeUsage, "cannot listen on %s: %w", address, err).WithHint("another server may use it; choose another address with --listen")
+			return nil, task.Errorf(task.CodeUsage, "cannot listen on %s: %w", address, err).WithHint("%s", listenHint(err))
 		}
 		if certs != nil && l.Addr().Network() != "unix" {
 			l = tls.NewListener(l, &tls.Config{GetCertificate: certs.get, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
@@ -37,6 +38,21 @@ func Listen(ctx context.Context, addresses []string, certs *Certificates) (_ []n
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// listenHint says what to do about an address that cannot be listened on.
+func listenHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another server uses it (`ss -ltnp` names it); choose another address with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "it is no address of this machine; 0.0.0.0 is all that it has"
+	case errors.Is(err, fs.ErrPermission):
+		return "this user may not; take a port from 1024, or a socket's folder that the user may write"
+	case errors.Is(err, fs.ErrNotExist):
+		return "make the socket's folder first"
+	}
+	return "write host:port, such as 127.0.0.1:8470, or unix:PATH"
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

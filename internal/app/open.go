@@ -94,7 +94,7 @@ func (a *App) Open(ctx context.Context, given string, opts OpenOptions) (*Packag
 	case strings.HasPrefix(given, "git+"):
 		err = openGit(ctx, p, given, gitsource.Options{})
 	default:
-		err = openPath(p, given)
+		err = a.openPath(p, given)
 	}
 	p.Source.Given = given
 	if err == nil {
@@ -243,11 +243,10 @@ func notFetched(c gitsource.Checkout) []task.Finding {
 	return list
 }
 
-func openPath(p *Package, given string) error {
+func (a *App) openPath(p *Package, given string) error {
 	st, err := os.Stat(given)
 	if errors.Is(err, fs.ErrNotExist) {
-		return (&task.Error{Code: task.CodeMissing, Message: fmt.Sprintf("%s does not exist", given)}).
-			WithHint("name a folder, a manifest file, a bundle archive, image:NAME or git+URL[#branch[:directory]]")
+		return a.missing(given)
 	}
 	if err != nil {
 		return task.Errorf(task.CodeMissing, "cannot open %s: %w", given, err)
@@ -387,11 +386,7 @@ func (p *Package) recognise(opts OpenOptions) error {
 		p.Contract, p.Evidence = found[0], strings.SplitN(evidence[0], ": ", 2)[1]
 		return nil
 	case 0:
-		none := &task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s looks like no package that Longshore knows", p.Source.Given)}
-		if older := p.older(); older != "" {
-			return none.WithHint("%s", older)
-		}
-		return none.WithHint("it looks for a MECA folder (name.txt, config.json, …), a Cytomine descriptor.yml, a Kaapana processing-container.json, an iExec iexec.json or iexec.js, or a Racetrack job.yaml or fatman.yaml; --contract NAME forces one")
+		return p.unrecognised()
 	}
 	return (&task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s fits several contracts (%s)", p.Source.Given, strings.Join(evidence, "; "))}).
 		WithHint("choose one with --contract NAME")

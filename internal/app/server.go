@@ -76,8 +76,8 @@ func (a *App) jobs() string { return filepath.Join(a.serverDir(), "jobs") }
 // it lives.
 func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err error) {
 	dir := a.serverDir()
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be made: %w", err)
+	if err := privateDir(dir); err != nil {
+		return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be made: %w", err).WithHint("name a folder that this user may write with --home or LONGSHORE_HOME")
 	}
 	s := &Server{app: a}
 	defer func() {
@@ -89,7 +89,10 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 		}
 	}()
 	if s.lock, err = lockServer(dir, os.O_CREATE); err != nil {
-		return nil, task.Errorf(task.CodeUsage, "another server works in %s: %w", a.cfg.Home, err).WithHint("end it first, or give this one a folder of its own with --home; servers share work through one --db")
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, task.Errorf(task.CodeUsage, "the server's folder cannot be locked: %w", err)
+		}
+		return nil, (&task.Error{Code: task.CodeUsage, Message: "another server works in " + a.cfg.Home}).WithHint("end it first, or give this one a folder of its own with --home; servers share work through one --db")
 	}
 	if cfg.Name == "" {
 		if cfg.Name, err = ownServerName(filepath.Join(dir, "name")); err != nil {
@@ -101,7 +104,7 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 	}
 	db, err := sqlstore.Open(ctx, cfg.Database)
 	if err != nil {
-		return nil, &task.Error{Code: task.ReasonEngine, Message: err.Error(), Hint: "check the --db address, and that its user may create tables"}
+		return nil, err
 	}
 	s.Store = db
 	if s.Blobs, err = openBlobs(ctx, cfg.Blobs, dir); err != nil {
@@ -132,11 +135,20 @@ func (a *App) NewServer(ctx context.Context, cfg ServerConfig) (_ *Server, err e
 		}
 	}
 	s.Service, err = durable.New(durable.Config{
-		Store: s.Store, Blobs: s.Blobs, Worker: s.Worker, Packages: &packages{app: a}, Dir: dir, Name: cfg.Name, URL: cfg.URL, Version: cfg.Version,
+		Store: s.Store, Blobs: s.Blobs, Worker: s.Worker, Packages: &packages{app: a}, Dir: dir, Private: a.private(cfg), Name: cfg.Name, URL: cfg.URL, Version: cfg.Version,
 		Capacity: has, Slots: cfg.Slots, Defaults: d.Policy.Defaults, Network: a.cfg.Policy.Network, Lease: cfg.Lease, Backoff: cfg.Backoff, MaxAttempts: cfg.MaxAttempts, Log: cfg.Log, Observe: cfg.Observe,
 		Sweep: a.sweep,
 	})
 	return s, err
+}
+
+// privateDir makes a folder that nobody else on the machine can look into, whatever it was before: what callers have sent lies there
+// with modes that containers can read. Containers get their inputs by mounts, which need no way to them.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // lockServer takes a server's folder for this process; flags say whether the lock's file may be made.
@@ -193,15 +205,28 @@ func openBlobs(ctx context.Context, name, dir string) (blob.Store, error) {
 	if strings.HasPrefix(name, "s3:") {
 		b, err := s3.New(ctx, s3.Config{URL: name, Cache: filepath.Join(dir, "blob-cache")})
 		if err != nil {
-			return nil, task.Errorf(task.CodeUsage, "the storage for blobs cannot be used: %w", err)
+			return nil, task.Errorf(task.CodeUsage, "the storage for blobs cannot be used: %w", err).
+				WithHint("check --blobs, and the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the bucket must exist")
 		}
 		return b, nil
 	}
+	if scheme, _, ok := strings.Cut(name, "://"); ok {
+		return nil, task.Errorf(task.CodeUsage, "files cannot be kept at %s://…", scheme).WithHint("--blobs is a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")
+	}
 	b, err := disk.New(cmp.Or(name, filepath.Join(dir, "blobs")))
 	if err != nil {
-		return nil, task.Errorf(task.CodeUsage, "the folder for blobs cannot be used: %w", err)
+		return nil, task.Errorf(task.CodeUsage, "the folder for blobs cannot be used: %w", err).WithHint("name one that this user may write with --blobs")
 	}
 	return b, nil
+}
+
+// private are the folders that a server keeps things in.
+func (a *App) private(cfg ServerConfig) []string {
+	dirs := []string{a.cfg.Home}
+	if filepath.IsAbs(cfg.Blobs) {
+		dirs = append(dirs, cfg.Blobs)
+	}
+	return dirs
 }
 
 // ownServerName makes a name up, once.

@@ -90,7 +90,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetVersionTemplate("longshore {{.Version}}\n")
-	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	f := root.PersistentFlags()
 	f.BoolVar(&g.json, "json", false, "print JSON on stdout, errors too")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no progress and no container output")
@@ -98,9 +98,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	f.StringVar(&g.engine, "engine", "", "where containers run: "+strings.Join(app.EngineNames(), ", "))
 	f.StringArrayVar(&g.cdi, "cdi-spec-dir", nil, "a folder of Container Device Interface specs, which tell of GPUs (default /etc/cdi and /var/run/cdi)")
 	_ = f.MarkHidden("cdi-spec-dir") // for machines that keep them elsewhere; docs/contracts/meca.md tells of it
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return (&task.Error{Code: task.CodeUsage, Message: err.Error()}).WithHint("see `%s --help`", c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "author", Title: "Make a package:"}, &cobra.Group{ID: "use", Title: "Use a package:"}, &cobra.Group{ID: "remote", Title: "Use a server:"}, &cobra.Group{ID: "server", Title: "Run a server:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	for _, c := range []struct {
 		group string
@@ -119,18 +117,14 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 	}
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")
-	return root
-}
-
-// examplesFirst moves the examples of a usage template to its top: they are what most people look for.
-func examplesFirst(template string) string {
-	const begin, end = "{{if .HasExample}}", "{{end}}"
-	i := strings.Index(template, begin)
-	if i < 0 {
-		return template
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = knownTopic
 	}
-	j := i + strings.Index(template[i:], end) + len(end)
-	return "{{if .HasExample}}Examples:\n{{.Example}}\n\n{{end}}" + template[:i] + template[j:]
+	strict(root)
+	g.completeWords(root)
+	return root
 }
 
 // exactly is cobra.ExactArgs with an error that names what is missing.
@@ -196,22 +190,14 @@ func (g *globals) report(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &told):
+	case errors.As(err, &told) && (ctx.Err() == nil || told.code == exitCancelled): // an interrupted test has not failed
 		return told.code
 	case ctx.Err() != nil:
 		err = &task.Error{Code: codeCancelled, Message: "cancelled"}
 	}
 	var e *task.Error
 	if !errors.As(err, &e) {
-		// What cobra finds wrong comes as plain errors, before any command has run.
-		code := task.ReasonEngine
-		if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "flag") {
-			code = task.CodeUsage
-		}
-		e = &task.Error{Code: code, Message: err.Error()}
-		if code == task.CodeUsage {
-			e.Hint = "see `longshore --help`"
-		}
+		e = &task.Error{Code: task.ReasonEngine, Message: err.Error()}
 	}
 	if g.json {
 		out := map[string]any{"code": e.Code, "message": e.Error()}

@@ -111,8 +111,12 @@ func compareTrees(a, b fs.FS, paths []string) (*difference, error) {
 		case !hasA:
 			return &difference{File: name, Only: 2}, nil
 		}
-		if d, err := compareFiles(a, b, name); d != nil || err != nil {
-			return d, err
+		d, err := compareFiles(a, b, name)
+		if err != nil {
+			return nil, task.Errorf(task.ReasonInput, "%s cannot be compared: %w", name, err)
+		}
+		if d != nil {
+			return d, nil
 		}
 	}
 	return nil, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,10 +65,18 @@ func imageLines(imgs []*image.Image) []imageLine {
 			names = []string{i.Name()}
 		}
 		for _, n := range names {
-			lines = append(lines, imageLine{n, string(i.Digest()), i.Facts().Size, i.Facts().LayerCount, i.Facts().Created.UTC().Format("2006-01-02 15:04")})
+			lines = append(lines, imageLine{n, string(i.Digest()), i.Facts().Size, i.Facts().LayerCount, madeAt(i.Facts().Created)})
 		}
 	}
 	return lines
+}
+
+// madeAt is when an image was made; "-" for one that does not tell, such as an imported archive.
+func madeAt(t time.Time) string {
+	if t.IsZero() || t.Unix() == 0 {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
 }
 
 func (g *globals) printImages(imgs []*image.Image) error {
@@ -314,11 +323,14 @@ func imageRemove(g *globals) *cobra.Command {
 }
 
 func imagePrune(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use: "prune", Short: "Remove everything that no name refers to", Args: cobra.NoArgs, Example: "  longshore image prune",
+	opts := image.PruneOptions{Untagged: true}
+	c := &cobra.Command{
+		Use: "prune", Short: "Remove everything that no name refers to and nothing uses", Args: cobra.NoArgs,
+		Long:    "Remove images without a name, layers that no image has, and what crashed processes left. Images that containers use stay,\nand so does the cache of builds unless a flag says otherwise.",
+		Example: "  longshore image prune\n  longshore image prune --cache-unused 168h",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return g.withStore(func(_ *app.App, s *image.Store) error {
-				pruned, err := s.Prune(c.Context(), image.PruneOptions{})
+				pruned, err := s.Prune(c.Context(), opts)
 				if err != nil {
 					return err
 				}
@@ -330,4 +342,7 @@ func imagePrune(g *globals) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&opts.BuildCache, "cache", false, "the cache of builds, too, with the folders of RUN --mount=type=cache")
+	c.Flags().DurationVar(&opts.CacheUnused, "cache-unused", 0, "what builds have not used of their cache for so long: 168h")
+	return c
 }

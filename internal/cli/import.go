@@ -26,7 +26,7 @@ func newImport(g *globals) *cobra.Command {
 server's own image store), or git+URL, which the server fetches. It is checked there, and refused
 with every finding when it cannot be used. Its tasks are then run by name.`,
 		Example: `  longshore import examples/cytomine/integer-addition
-  longshore import bundle.zip --name adder --version 2.0
+  longshore import bundle.zip --name adder --as-version 2.0
   longshore import git+https://example.org/team/job.git#main --dry-run`,
 		Args: exactly("a PACKAGE"),
 		RunE: func(c *cobra.Command, args []string) error { return g.importPackage(c.Context(), &server, args[0], o) },
@@ -36,6 +36,7 @@ with every finding when it cannot be used. Its tasks are then run by name.`,
 	f.StringVar(&o.Contract, "contract", "", "take the package for this contract: "+strings.Join(app.ContractNames(), ", "))
 	f.StringVar(&o.Name, "name", "", "call it so, instead of by its own name")
 	f.StringVar(&o.Version, "as-version", "", "the version, instead of its own")
+	f.StringVar(&o.Variant, "template", "", "which of several uses the package offers: what its runs take that name none")
 	f.StringVar(&o.Document, "document", "", "the manifest's path in the folder, where it is not the usual one")
 	f.BoolVar(&o.DryRun, "dry-run", false, "only tell what would be found; nothing is kept")
 	return c

@@ -26,9 +26,8 @@ CONTRACT is one of: %s. Every one comes in python, go and shell.`, strings.Join(
 		Example: `  longshore init meca ./my-task
   longshore init racetrack ./my-job --lang go
   longshore test ./my-task`,
-		Args:      exactly("a CONTRACT", "a DIR"),
-		ValidArgs: app.ContractNames(),
-		RunE:      func(_ *cobra.Command, args []string) error { return g.init(args[0], args[1], lang) },
+		Args: exactly("a CONTRACT", "a DIR"),
+		RunE: func(_ *cobra.Command, args []string) error { return g.init(args[0], args[1], lang) },
 	}
 	cmd.Flags().StringVar(&lang, "lang", "", "the language to write it in: python, go or shell (default: what the platform's own packages use most)")
 	return cmd

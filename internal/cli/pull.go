@@ -43,7 +43,6 @@ everything in it, or not at all; it must not exist yet, or be empty.`,
 	c.Flags().IntVar(&f.from.Limits.Entries, "max-entries", 200_000, "refuse more files and folders than this")
 	c.Flags().IntVar(&f.from.Limits.Depth, "max-depth", 64, "refuse folders nested deeper than this")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long all of it may take")
-	c.MarkFlagsMutuallyExclusive("api", "car")
 	return c
 }
 
@@ -60,6 +59,9 @@ func (g *globals) pullIPFS(ctx context.Context, what string, f pullFlags) error 
 	}
 	if size <= 0 || f.from.Limits.Entries <= 0 || f.from.Limits.Depth <= 0 {
 		return &task.Error{Code: task.CodeUsage, Message: "--max-size, --max-entries and --max-depth must be more than 0"}
+	}
+	if f.from.Node != "" && f.from.CAR != "" {
+		return &task.Error{Code: task.CodeUsage, Message: "--api and --car name two places: give one of them"}
 	}
 	f.from.Limits.Bytes = int64(size)
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)

@@ -209,7 +209,11 @@ func printResult(g *globals, res *task.Result, out string, told []string) {
 	for _, n := range notes {
 		g.info("note: %s", n)
 	}
-	g.info("%s in %s (peak memory %s, CPU %.2f s); details: %s/%s", res.State, res.EndedAt.Sub(res.StartedAt).Round(time.Millisecond), res.Usage.PeakMemory, res.Usage.CPUSeconds, out, dispatch.ResultFile)
+	used := ""
+	if u := res.Usage; u.PeakMemory > 0 { // none is measured where a user without cgroups runs
+		used = fmt.Sprintf(" (peak memory %s, CPU %.2f s)", u.PeakMemory, u.CPUSeconds)
+	}
+	g.info("%s in %s%s; details: %s/%s", res.State, res.EndedAt.Sub(res.StartedAt).Round(time.Millisecond), used, out, dispatch.ResultFile)
 }
 
 func printFailure(w io.Writer, res *task.Result) {

@@ -154,7 +154,7 @@ func (g *globals) callOnServer(ctx context.Context, ref string, job *jobFlags, f
 	}
 	res := resultOf(run)
 	if run.State == task.Succeeded {
-		dir, err := os.MkdirTemp("", "longshore-call-")
+		dir, err := app.TempDir("longshore-call-")
 		if err != nil {
 			return err
 		}
@@ -284,19 +284,26 @@ func (u *uploads) value(t v1.Task, name string, v task.Given) (json.RawMessage, 
 		}
 		return json.Marshal("@" + file)
 	case v.Text != nil:
-		raw, err := writtenDown(t, name, *v.Text)
-		if err != nil || !ofFiles(t, name) {
-			return raw, err
+		var err error
+		if v.JSON, err = writtenDown(t, name, *v.Text); err != nil {
+			return nil, err
 		}
-		return u.document(name, raw, "")
+	}
+	if !ofFiles(t, name) {
+		return v.JSON, nil
 	}
 	return u.document(name, v.JSON, v.Dir)
 }
 
-// ofFiles tells a parameter that is a list of files or folders, which are named in it as "@path".
+// ofFiles tells a parameter that is a list of files or folders, or of such lists, which are named in it as "@path". In any other
+// value a text that begins with "@" is a text.
 func ofFiles(t v1.Task, name string) bool {
 	return slices.ContainsFunc(t.Parameters, func(p task.Parameter) bool {
-		return p.Direction == task.Input && (p.Name == name || slices.Contains(p.Aliases, name)) && p.Type.Kind == task.Array && p.Type.Item.Kind.OnDisk()
+		item := &p.Type
+		for item.Kind == task.Array && item.Item != nil {
+			item = item.Item
+		}
+		return p.Direction == task.Input && (p.Name == name || slices.Contains(p.Aliases, name)) && p.Type.Kind == task.Array && item.Kind.OnDisk()
 	})
 }
 

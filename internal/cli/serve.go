@@ -194,8 +194,12 @@ func metricsServer(ctx context.Context, o answering) (*http.Server, net.Listener
 // welcome prints how to get in, as long as nobody can manage the server.
 func (g *globals) welcome(ctx context.Context, o answering) error {
 	managed, err := o.edge.Managed(ctx)
-	if err != nil || managed && !o.link {
+	if err != nil {
 		return err
+	}
+	if managed && !o.link {
+		g.info("log in with a token; whoever lost theirs starts the server with --login-link")
+		return nil
 	}
 	g.info("to manage the server, open this link once, within ten minutes (or: longshore login LINK):\n  %s", o.edge.LoginLink())
 	return nil

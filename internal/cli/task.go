@@ -19,8 +19,6 @@ func newTask(g *globals) *cobra.Command {
 		Use:     "task",
 		Short:   "Write a task file: one use of a package, bound to folders and values",
 		Example: "  longshore task new mask-tools:1.0 grow -o task.json\n  longshore validate task.json\n  longshore run task.json -o out",
-		Args:    exactly("a command: new"),
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newTaskNew(g))
 	return c

@@ -196,7 +196,7 @@ func (t *tester) test(ctx context.Context, after []string) error {
 	if err != nil {
 		return err
 	}
-	if t.dir, err = os.MkdirTemp("", "longshore-test-"); err != nil {
+	if t.dir, err = app.TempDir("longshore-test-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(t.dir)

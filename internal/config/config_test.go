@@ -70,6 +70,13 @@ network:
 	}
 }
 
+func TestByteOrderMark(t *testing.T) {
+	l, err := load(t, "\ufeffslots: 3\r\nlisten: 127.0.0.1:1\r\n", nil)
+	if err != nil || l.Slots != 3 || l.Listen[0] != "127.0.0.1:1" {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 // What is printed can be given as a file again.
 func TestPrintedIsRead(t *testing.T) {
 	l, err := load(t, "", nil, "--capacity-memory=1Gi", "--limits-rate=0", "--listen=[::1]:80,unix:/a b", "--drain-timeout=90m")
@@ -110,7 +117,13 @@ func TestWrong(t *testing.T) {
 		{"value", "slots: many\n", nil, nil, `server.yaml:1:1: slots: "many" is not a whole number from 0`},
 		{"choice", "network: all\n", nil, nil, "it is one of: none, allowed"},
 		{"age", "", []string{"LONGSHORE_SERVE_DRAIN_TIMEOUT=soon"}, nil, "$LONGSHORE_SERVE_DRAIN_TIMEOUT: "},
-		{"not YAML", "a: [\n", nil, nil, "is not YAML"},
+		{"not YAML", "a: [\n", nil, nil, "it is not YAML"},
+		{"not YAML, where", "slots: 1\nlisten: \"\n", nil, nil, "server.yaml:2:9: it is not YAML"},
+		{"twice", "limits:\n  upload: 5Gi\nlimits.upload: 6Gi\n", nil, nil, "server.yaml:3:1: limits.upload is set at"},
+		{"a list of one", "slots: [5]\n", nil, nil, "server.yaml:1:1: slots takes one value and no list"},
+		{"a section as value", "limits: 5\n", nil, nil, "limits is a section: it has limits.upload, limits.rate, limits.burst"},
+		{"traces by another scheme", "", nil, []string{"--otlp=ftp://x"}, `otlp: "ftp://x" is not an http:// or https:// address`},
+		{"host as address", "hosts: http://x\n", nil, nil, `hosts: "http://x" is no name`},
 		{"no mapping", "- a\n", nil, nil, "settings are expected"},
 		{"map as value", "listen: [{a: b}]\n", nil, nil, "list of plain values"},
 		{"half of TLS", "", nil, []string{"--tls-cert=a"}, "belong together"},

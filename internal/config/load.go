@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -159,12 +160,40 @@ func (a *applier) file(name string) error {
 	if err != nil {
 		return err
 	}
+	first := map[string]string{}
 	for _, e := range entries {
-		if !a.set(key, "-file", e.key, e.text, e.where) {
-			a.complain(e.where, nearest(e.key, a.names(key, "-file")), "there is no setting %q", e.key)
+		switch before, again := first[e.key]; {
+		case again:
+			a.complain(e.where, "", "%s is set at %s already", e.key, before)
+		case e.list && !a.takesList(e.key):
+			a.complain(e.where, "", "%s takes one value and no list", e.key)
+		case !a.set(key, "-file", e.key, e.text, e.where):
+			a.complain(e.where, a.meant(e.key), "there is no setting %q", e.key)
 		}
+		first[e.key] = e.where
 	}
 	return nil
+}
+
+// takesList tells whether a setting is several values; of one that does not exist something else is to be said.
+func (a *applier) takesList(name string) bool {
+	i := slices.IndexFunc(a.table, func(s Setting) bool { return s.Key == name })
+	return i < 0 || a.table[i].Value.Type() == listKind
+}
+
+// meant is what could have been meant by a key of the file.
+func (a *applier) meant(name string) string {
+	all := a.names(key, "-file")
+	var within []string
+	for _, k := range all {
+		if strings.HasPrefix(k, name+".") {
+			within = append(within, k)
+		}
+	}
+	if len(within) > 0 {
+		return name + " is a section: it has " + strings.Join(within, ", ")
+	}
+	return nearest(name, all)
 }
 
 func (a *applier) environment(env map[string]string) {
@@ -202,8 +231,15 @@ func (a *applier) check() {
 	if r := c.Retention; r.Runs > 0 && (r.Files == 0 || r.Files > r.Runs) {
 		a.complain("retention", "", "files are not kept longer than the runs they belong to: retention.files must be at most retention.runs")
 	}
-	if c.URL != "" && !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
-		a.complain("url", "", "%q is not an http:// or https:// address", c.URL)
+	for key, address := range map[string]string{"url": c.URL, "otlp": c.Traces.URL} {
+		if u, err := url.Parse(address); address != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			a.complain(key, "", "%q is not an http:// or https:// address", address)
+		}
+	}
+	for _, h := range c.Hosts {
+		if strings.ContainsAny(h, "/@ ") || strings.Count(h, ":") == 1 {
+			a.complain("hosts", "", "%q is no name: leave out the scheme, the port and the path", h)
+		}
 	}
 	for _, h := range c.Traces.Headers {
 		if !strings.Contains(h, "=") {

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
@@ -11,13 +14,16 @@ import (
 )
 
 // entry is one setting in a file.
-type entry struct{ key, text, where string }
+type entry struct {
+	key, text, where string
+	list             bool // it is written as one
+}
 
 // parse reads a YAML document of settings: mappings in mappings are sections, lists are lists.
 func parse(name string, data []byte) ([]entry, error) {
-	file, err := parser.ParseBytes(data, 0)
+	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\ufeff")), 0) // which editors of Windows put before it
 	if err != nil {
-		return nil, task.Errorf(task.CodeUsage, "%s is not YAML: %s", name, strings.Split(err.Error(), "\n")[0])
+		return nil, notYAML(name, err)
 	}
 	p := &reader{name: name}
 	for _, doc := range file.Docs {
@@ -26,6 +32,19 @@ func parse(name string, data []byte) ([]entry, error) {
 		}
 	}
 	return p.entries, p.err
+}
+
+// notYAML says where a document cannot be read.
+func notYAML(name string, err error) error {
+	where, what := name, strings.Split(err.Error(), "\n")[0]
+	if e, ok := errors.AsType[yaml.Error](err); ok {
+		what = e.GetMessage()
+		if t := e.GetToken(); t != nil {
+			where = fmt.Sprintf("%s:%d:%d", name, t.Position.Line, t.Position.Column)
+		}
+	}
+	return task.Errorf(task.CodeUsage, "the server's configuration is wrong: %s: it is not YAML: %s", where, what).
+		WithHint("`longshore serve --print-example` prints a file to start from")
 }
 
 type reader struct {
@@ -74,14 +93,14 @@ func (p *reader) pair(prefix string, n *ast.MappingValueNode) {
 			}
 			items = append(items, text)
 		}
-		p.entries = append(p.entries, entry{name, strings.Join(items, ","), p.at(n.Key)})
+		p.entries = append(p.entries, entry{name, strings.Join(items, ","), p.at(n.Key), true})
 	case *ast.NullNode: // a key without a value is as good as none
 	default:
 		text, ok := scalar(v)
 		if !ok {
 			p.fail(v, "%s is not a plain value", name)
 		}
-		p.entries = append(p.entries, entry{name, text, p.at(n.Key)})
+		p.entries = append(p.entries, entry{name, text, p.at(n.Key), false})
 	}
 }
 

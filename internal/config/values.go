@@ -44,9 +44,12 @@ func textOf(p *string) pflag.Value {
 	return &value[string]{p, "text", func(s string) (string, error) { return s, nil }, func(s string) string { return s }}
 }
 
+// listKind is the kind of settings that are lists.
+const listKind = "list"
+
 // listOf is several texts with commas between.
 func listOf(p *[]string) pflag.Value {
-	return &value[[]string]{p, "list", func(s string) ([]string, error) {
+	return &value[[]string]{p, listKind, func(s string) ([]string, error) {
 		var list []string
 		for _, e := range strings.Split(s, ",") {
 			if e = strings.TrimSpace(e); e != "" {

@@ -1,7 +1,10 @@
 package contract
 
 import (
+	"cmp"
 	"fmt"
+	"path"
+	"strconv"
 	"strings"
 
 	"longshore/internal/task"
@@ -15,9 +18,10 @@ import (
 //
 //	Front ─▶ (the source's example is run) ─▶ Documents
 type Fronter interface {
-	// Front lays out how the source's parameters appear. t is the source's task; what of its parameters and constraints
-	// cannot be said in this contract is in the findings. An error among them means that there is no such conversion.
-	Front(t *task.Task) (Front, []task.Finding)
+	// Front lays out how the source's parameters appear. t is the source's task, dir the front's folder in the image; what of
+	// its parameters and constraints cannot be said in this contract is in the findings. An error among them means that there
+	// is no such conversion.
+	Front(t *task.Task, dir string) (Front, []task.Finding)
 	// Documents returns the files of the package by slash path, but the Dockerfile, the sources and the example's files.
 	// example has the texts of the example's inputs that lie in environment variables, and the names of all that it gives;
 	// it is nil when there is no example.
@@ -46,6 +50,8 @@ type Carried struct {
 type Front struct {
 	// Contract is the target's name.
 	Contract string `json:"contract"`
+	// Dir is the front's folder in the image, absolute.
+	Dir string `json:"-"`
 	// Server is set when the platform asks over HTTP, nil when it hands over files.
 	Server  *FrontServer `json:"server,omitempty"`
 	Inputs  []Slot       `json:"inputs"`
@@ -103,6 +109,12 @@ type Slot struct {
 	Description string      `json:"-"`
 }
 
+// EmptyForNone tells of an array that may be left out, where an empty one can stand for none: not every platform lets an array be
+// missing.
+func (s Slot) EmptyForNone() bool {
+	return s.Type.Kind == task.Array && s.Optional && s.Default == nil && (s.Type.MinItems == nil || *s.Type.MinItems == 0)
+}
+
 // SlotsOf returns what of a task's parameters a converted package has: all that callers may give and outputs, and the request
 // body of an HTTP task as one file. Names and places are left to the target.
 func SlotsOf(t *task.Task) (inputs, outputs []Slot) {
@@ -143,18 +155,18 @@ func Lost(sev task.Severity, rule, mend, what string, args ...any) task.Finding 
 }
 
 // NameSlots gives every slot a name of the target's form: form changes what the target does not take, and names that then meet
-// another one are numbered. The findings tell of changed names.
-func NameSlots(slots []Slot, form func(string) string) []task.Finding {
+// another one are numbered, behind sep. The findings tell of changed names.
+func NameSlots(slots []Slot, sep string, form func(Slot) string) []task.Finding {
 	var changed []task.Finding
 	taken := map[string]bool{}
 	for i := range slots {
 		s := &slots[i]
-		name := form(s.Name)
+		name := form(*s)
 		if name == "" {
 			name = "value"
 		}
 		for base, n := name, 2; taken[strings.ToLower(name)]; n++ {
-			name = fmt.Sprintf("%s_%d", base, n)
+			name = fmt.Sprintf("%s%s%d", base, sep, n)
 		}
 		taken[strings.ToLower(name)] = true
 		if name != s.Name {
@@ -178,10 +190,26 @@ func WordName(s string) string {
 // FrontMemory is what the front itself needs beside the task: 64 MiB.
 const FrontMemory = 64 << 20
 
-// FrontDir is the folder of a converted image that holds the front, and the folders it works in. Platforms that let a package
-// choose get FrontInputs and FrontOutputs.
-const (
-	FrontDir     = "/longshore"
-	FrontInputs  = FrontDir + "/in"
-	FrontOutputs = FrontDir + "/out"
-)
+// FrontDir is the folder of a converted image that holds the front, and the folders it works in.
+const FrontDir = "/longshore"
+
+// frontProgram is the front itself, in its folder.
+const frontProgram = "adapter"
+
+// FrontProgram is the path of the front in an image whose front has this folder.
+func FrontProgram(dir string) string { return dir + "/" + frontProgram }
+
+// FrontFolders are the input and output folders of a front, for platforms that let a package choose.
+func FrontFolders(dir string) (in, out string) { return dir + "/in", dir + "/out" }
+
+// FrontDirIn is a folder for a front in an image that may have fronts already, as it was converted before: each has its own.
+func FrontDirIn(facts task.ImageFacts) string {
+	if len(facts.Entrypoint) != 1 || path.Base(facts.Entrypoint[0]) != frontProgram {
+		return FrontDir
+	}
+	number, ok := strings.CutPrefix(path.Dir(facts.Entrypoint[0]), FrontDir)
+	if n, err := strconv.Atoi(cmp.Or(number, "1")); ok && err == nil && n > 0 {
+		return FrontDir + strconv.Itoa(n+1)
+	}
+	return FrontDir
+}

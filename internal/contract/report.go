@@ -14,7 +14,25 @@ type Report struct {
 	// File is relative to the package.
 	File     string
 	Findings []task.Finding
+	// alike counts the findings of each kind.
+	alike map[kind]tally
 }
+
+// kind is what findings have in common that say the same of different places.
+type kind struct {
+	rule     string
+	severity task.Severity
+}
+
+// tally counts findings of one kind; more is the index of the one that stands for those that are not listed.
+type tally struct{ n, more int }
+
+const (
+	// mostAlike is how many findings of one kind are listed: a document of 1 MiB can hold hundreds of thousands.
+	mostAlike = 100
+	// longestText bounds what a finding says, in bytes: names and values that it quotes can be as long as the document.
+	longestText = 2000
+)
 
 // At is a place in the report's file; *Node and Member positions convert to it.
 type At struct{ Line, Column int }
@@ -30,23 +48,51 @@ func (n *Node) Pos() At {
 // Pos returns the key's position.
 func (m Member) Pos() At { return At{m.KeyLine, m.KeyColumn} }
 
-// Add records a finding and returns it for filling in Why and Mend.
+// Add records a finding and returns it for filling in Why and Mend, at once. Of many of one rule and severity the first hundred
+// are listed, and one more says how many there are besides.
 func (r *Report) Add(sev task.Severity, rule string, at At, what string, args ...any) *task.Finding {
 	if len(args) > 0 {
 		what = fmt.Sprintf(what, args...)
 	}
-	r.Findings = append(r.Findings, task.Finding{Rule: rule, Severity: sev, File: r.File, Line: at.Line, Column: at.Column, What: what})
+	f := task.Finding{Rule: rule, Severity: sev, File: r.File, Line: at.Line, Column: at.Column, What: shortened(what)}
+	k := kind{rule, sev}
+	t := r.alike[k]
+	t.n++
+	switch {
+	case t.n == mostAlike+1:
+		t.more = len(r.Findings)
+		f.Mend = "mend those that are listed, and check again"
+		r.Findings = append(r.Findings, f)
+	case t.n <= mostAlike:
+		r.Findings = append(r.Findings, f)
+	}
+	if r.alike == nil {
+		r.alike = map[kind]tally{}
+	}
+	r.alike[k] = t
+	if t.n > mostAlike {
+		r.Findings[t.more].What = fmt.Sprintf("there are %d more findings of this rule, from here on, which are not listed", t.n-mostAlike)
+		return &f
+	}
 	return &r.Findings[len(r.Findings)-1]
+}
+
+// shortened cuts a text that would fill screens.
+func shortened(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestText], "") + fmt.Sprintf("… (%d more bytes)", len(text)-longestText)
 }
 
 // Error records an error; mend says what to do.
 func (r *Report) Error(rule string, at At, mend, what string, args ...any) {
-	r.Add(task.SeverityError, rule, at, what, args...).Mend = mend
+	r.Add(task.SeverityError, rule, at, what, args...).Mend = shortened(mend)
 }
 
 // Warn records a warning; mend says what to do.
 func (r *Report) Warn(rule string, at At, mend, what string, args ...any) {
-	r.Add(task.SeverityWarning, rule, at, what, args...).Mend = mend
+	r.Add(task.SeverityWarning, rule, at, what, args...).Mend = shortened(mend)
 }
 
 // Note records something worth knowing.
@@ -116,10 +162,19 @@ func KindOf(m fs.FileMode) string {
 	return "special file"
 }
 
+// longestSlip bounds the names that are compared with others: whoever writes longer ones does not type them.
+const longestSlip = 200
+
 // Nearest returns the candidate that name is most likely a slip of, or "".
 func Nearest(name string, candidates []string) string {
 	best, bestDistance := "", 3
+	if len(name) > longestSlip {
+		return ""
+	}
 	for _, c := range candidates {
+		if far := len(c) - len(name); far >= bestDistance || -far >= bestDistance {
+			continue
+		}
 		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance && d < len(c) {
 			best, bestDistance = c, d
 		}

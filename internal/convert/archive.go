@@ -41,7 +41,7 @@ func program() ([]byte, error) {
 
 // frontArchive is what the final layer unpacks: the adapter, and the folders it needs, open for programs of any user. Equal
 // folders give equal bytes.
-func frontArchive(folders []string) ([]byte, error) {
+func frontArchive(dir string, folders []string) ([]byte, error) {
 	data, err := program()
 	if err != nil {
 		return nil, err
@@ -58,9 +58,9 @@ func frontArchive(folders []string) ([]byte, error) {
 			_, err = w.Write(content)
 		}
 	}
-	add(contract.FrontDir+"/", tar.TypeDir, 0o755, nil)
-	add(contract.FrontDir+"/"+adapter.RunsFolder+"/", tar.TypeDir, 0o1777, nil)
-	add(contract.FrontDir+"/"+adapter.ProgramFile, tar.TypeReg, 0o755, data)
+	add(dir+"/", tar.TypeDir, 0o755, nil)
+	add(dir+"/"+adapter.RunsFolder+"/", tar.TypeDir, 0o1777, nil)
+	add(contract.FrontProgram(dir), tar.TypeReg, 0o755, data)
 	for _, f := range folders {
 		add(f+"/", tar.TypeDir, 0o777, nil)
 	}

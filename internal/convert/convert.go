@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -41,7 +40,7 @@ type Package struct {
 
 // Write makes the package in dir, which exists and may hold the example already. What is in the package's way is an error.
 func (p *Package) Write(dir string) error {
-	program, err := frontArchive(p.folders())
+	program, err := frontArchive(p.Front.Dir, p.folders())
 	if err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func imageOf(t *task.Task, facts task.ImageFacts) string {
 func (p *Package) finalLayer() string {
 	var b strings.Builder
 	b.WriteString("\n# The front: takes what the platform hands over, and runs the program above.\n")
-	fmt.Fprintf(&b, "ADD %s /\nCOPY %s %s/\n", programFile, planFile, contract.FrontDir)
+	fmt.Fprintf(&b, "ADD %s /\nCOPY %s %s/\n", programFile, planFile, p.Front.Dir)
 	if s := p.Front.Server; s != nil {
 		fmt.Fprintf(&b, "EXPOSE %s\n", strconv.Itoa(s.Port))
 	}
@@ -146,6 +145,6 @@ func (p *Package) finalLayer() string {
 	for _, name := range slices.Sorted(maps.Keys(p.Front.Labels)) {
 		fmt.Fprintf(&b, "LABEL %s=%q\n", name, p.Front.Labels[name])
 	}
-	fmt.Fprintf(&b, "ENTRYPOINT [%q]\nCMD []\n", path.Join(contract.FrontDir, adapter.ProgramFile))
+	fmt.Fprintf(&b, "ENTRYPOINT [%q]\nCMD []\n", contract.FrontProgram(p.Front.Dir))
 	return b.String()
 }

@@ -1,10 +1,12 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"longshore/internal/task"
 )
@@ -109,7 +113,7 @@ func (r *run) gather(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		warnings, err := makeSafe(ctx, folder, m)
+		warnings, err := makeSafe(ctx, folder, m, r.exec.Resources.Disk)
 		if err != nil {
 			return err
 		}
@@ -146,15 +150,15 @@ func (r *run) logs(ctx context.Context) (string, error) {
 const maxLeftDepth = 500
 
 // makeSafe walks what a container left in a mount. Everything that is no regular file, folder or permitted link is an output
-// error; rights are set so that the caller can read it, and special bits are taken off. The container is dead by now, so
-// nothing changes under the walk.
-func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []string, err error) {
+// error; rights are set so that the caller can read it, and special bits and attributes are taken off. most bounds what the sizes of
+// files claim beyond what was written. The container is dead by now, so nothing changes under the walk.
+func makeSafe(ctx context.Context, folder string, m task.Mount, most task.Bytes) (warnings []string, err error) {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, task.Errorf(task.ReasonEngine, "cannot open what the container left in %s: %w", m.Target, err)
 	}
 	defer root.Close()
-	s := &leftFolder{root: root, mount: m}
+	s := &leftFolder{root: root, mount: m, most: most, met: map[inode]bool{}}
 	if err := s.walk(ctx, ".", 0); err != nil {
 		if e, ok := err.(*task.Error); ok {
 			return nil, e
@@ -175,11 +179,17 @@ func makeSafe(ctx context.Context, folder string, m task.Mount) (warnings []stri
 	return s.warnings, nil
 }
 
+// inode is a file, whatever its names.
+type inode struct{ dev, ino uint64 }
+
 // leftFolder is one walk of makeSafe.
 type leftFolder struct {
 	root     *os.Root
 	mount    task.Mount
 	count    int
+	most     task.Bytes // what may be unwritten; 0 for no bound
+	hollow   task.Bytes // what was met of it
+	met      map[inode]bool
 	bad      []task.Finding
 	warnings []string
 }
@@ -201,13 +211,10 @@ func (l *leftFolder) walk(ctx context.Context, name string, depth int) error {
 	if err != nil {
 		return err
 	}
-	entries, err := d.ReadDir(-1)
+	entries, err := l.list(d)
 	d.Close()
 	if err != nil {
 		return err
-	}
-	if l.count += len(entries); l.count > maxLeftFiles {
-		return task.Errorf(task.ReasonOutput, "the container left more than %d files in %s", maxLeftFiles, l.mount.Target)
 	}
 	for _, e := range entries {
 		child := filepath.Join(name, e.Name())
@@ -223,14 +230,72 @@ func (l *leftFolder) walk(ctx context.Context, name string, depth int) error {
 	return nil
 }
 
+// list reads a folder, and takes the attributes off it and off what lies in it.
+func (l *leftFolder) list(d *os.File) ([]fs.DirEntry, error) {
+	here := fmt.Sprintf("/proc/self/fd/%d/", d.Fd())
+	if err := strip(here + "."); err != nil {
+		return nil, err
+	}
+	var all []fs.DirEntry
+	for {
+		some, err := d.ReadDir(1024)
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if l.count += len(some); l.count > maxLeftFiles {
+			return nil, task.Errorf(task.ReasonOutput, "the container left more than %d files in %s", maxLeftFiles, l.mount.Target)
+		}
+		for _, e := range some {
+			if e.IsDir() {
+				continue // when it is walked
+			}
+			if err := strip(here + e.Name()); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, some...)
+	}
+}
+
+// maxAttributes is the most that the kernel lists of one file's attributes.
+const maxAttributes = 64 << 10
+
+// strip takes off a file the attributes that a container can have given it: file capabilities, by which whoever executes it on the
+// machine would be root, access lists, and data that nobody measures. Those of the machine's own stay.
+func strip(path string) error {
+	var names [maxAttributes]byte
+	n, err := unix.Llistxattr(path, names[:])
+	if err != nil {
+		return tolerate(notOffered(err))
+	}
+	for name := range strings.SplitSeq(string(names[:n]), "\x00") {
+		space, _, _ := strings.Cut(name, ".")
+		switch {
+		case space == "user", space == "trusted", name == "security.capability", strings.HasPrefix(name, "system.posix_acl_"):
+			if err := tolerate(notOffered(unix.Lremovexattr(path, name))); err != nil {
+				return fmt.Errorf("taking the attribute %s off: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// notOffered accepts that a file system has no attributes, or one not any more.
+func notOffered(err error) error {
+	if err == unix.ENOTSUP || err == unix.ENODATA {
+		return nil
+	}
+	return err
+}
+
 // entry makes one thing that is no folder safe.
 func (l *leftFolder) entry(name string, t fs.FileMode) error {
 	switch {
 	case t.IsRegular():
-		if err := own(l.root, name); err != nil {
-			return err
-		}
-		return safeMode(l.root, name)
+		return l.file(name)
 	case t&fs.ModeSymlink == 0:
 		return l.refuse(name, kindName(t), "write regular files and folders only")
 	case l.mount.Links != task.LinksKeptInside:
@@ -240,6 +305,38 @@ func (l *leftFolder) entry(name string, t fs.FileMode) error {
 		return nil
 	}
 	return l.drop(name, "is a symbolic link that does not stay inside the output") // or leads nowhere
+}
+
+// file makes a regular file safe.
+func (l *leftFolder) file(name string) error {
+	if err := own(l.root, name); err != nil {
+		return err
+	}
+	st, err := safeMode(l.root, name)
+	if err != nil {
+		return err
+	}
+	if l.hollow += l.unwritten(st); l.most > 0 && l.hollow > l.most {
+		return task.Errorf(task.ReasonOutput, "the files that the container left in %s have more than %s that was never written: holes, and further names of the same file", l.mount.Target, l.most).
+			WithHint("raise the disk limit with --disk, if this is meant")
+	}
+	return nil
+}
+
+// unwritten is what of a file's size the limit of what is written does not see, though all of it is read when the file is measured,
+// and written when it is copied: its holes, and everything of a file that was met before under another name.
+func (l *leftFolder) unwritten(st fs.FileInfo) task.Bytes {
+	s, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	if id := (inode{s.Dev, s.Ino}); s.Nlink > 1 {
+		if l.met[id] {
+			return task.Bytes(s.Size)
+		}
+		l.met[id] = true
+	}
+	return task.Bytes(max(s.Size-s.Blocks*512, 0))
 }
 
 // refuse notes something that may not be in an output. Outside of what is an output it is dropped.
@@ -292,16 +389,16 @@ func tolerate(err error) error {
 }
 
 // safeMode lets everybody read a file, keeps its execute bits and takes off setuid, setgid and sticky.
-func safeMode(root *os.Root, name string) error {
+func safeMode(root *os.Root, name string) (fs.FileInfo, error) {
 	st, err := root.Lstat(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	want := 0o644 | st.Mode().Perm()&0o111
 	if st.Mode() == want {
-		return nil
+		return st, nil
 	}
-	return tolerate(root.Chmod(name, want))
+	return st, tolerate(root.Chmod(name, want))
 }
 
 // maxInlineValue bounds a value that is read from its file into result.json: 1 MiB.
@@ -373,12 +470,19 @@ func outputValue(p task.Parameter, v task.Value, o task.OutputResult) any {
 		if err != nil || !utf8.Valid(data) {
 			return file
 		}
-		v.Text = string(data)
+		if !blank(data) { // of blanks alone, the contract has read the empty text
+			v.Text = string(data)
+		}
 	}
 	if p.Type.Kind == task.JSON && !json.Valid([]byte(v.Text)) {
 		return v.Text
 	}
 	return v.Plain(p.Type)
+}
+
+// blank tells text of nothing but white space and control characters.
+func blank(text []byte) bool {
+	return len(bytes.TrimFunc(text, func(c rune) bool { return c <= ' ' })) == 0
 }
 
 // arrayValue shows items on disk by their path below the output folder.

@@ -55,6 +55,12 @@ type Image interface {
 	Layers(ctx context.Context) ([]string, error)
 }
 
+// Holder is the optional ability of an Image to be kept from removal while a container uses its layers. The returned function
+// gives it free, and may be called more than once.
+type Holder interface {
+	Hold() (release func(), err error)
+}
+
 // Images gets images ready.
 type Images interface {
 	// Ensure builds, loads, pulls or finds the image. Errors are *task.Error with code ReasonImage or CodePackage.
@@ -142,6 +148,7 @@ type run struct {
 	staged  map[string]string // mount name → folder of a writable mount
 	fetched map[string]string // URL → downloaded file
 	handle  *engine.Handle
+	release func() // gives the image free, which the container uses; nil without a container
 	// steptimes are the engine's own steps of the current stage.
 	steptimes []task.StepTime
 	exit      *engine.Exit
@@ -389,7 +396,13 @@ func (r *run) container() string { return cmp.Or(r.job.Container, r.result.ID) }
 
 // removeContainer ends and removes the container, whatever happened before, within its own time. It can be called twice.
 func (r *run) removeContainer(ctx context.Context) {
-	if r.handle == nil || r.seat != nil {
+	if r.seat != nil {
+		return
+	}
+	if r.release != nil {
+		defer r.release()
+	}
+	if r.handle == nil {
 		return
 	}
 	h := *r.handle
@@ -409,14 +422,7 @@ func (r *run) removeFolder() {
 	if r.dir == "" {
 		return
 	}
-	err := removeLocked(r.dir)
-	if f, ok := r.d.Engine.(engine.FolderRemover); ok && err != nil {
-		// Some of it belongs to users of the container that the caller is not.
-		clean, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		err = f.RemoveFolder(clean, r.dir)
-	}
-	if err != nil {
+	if err := r.d.removeLocked(r.dir); err != nil {
 		r.warn("the run's folder could not be removed: %v; `longshore doctor --fix` removes leftovers", err)
 	}
 	r.dir = ""

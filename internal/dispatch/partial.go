@@ -32,7 +32,7 @@ func (r *run) salvage(ctx context.Context) {
 			continue
 		}
 		m.Only = []string{""} // nothing in it is an output, so links, pipes and devices are dropped
-		dropped, err := makeSafe(ctx, dir, m)
+		dropped, err := makeSafe(ctx, dir, m, r.exec.Resources.Disk)
 		for _, w := range dropped {
 			r.warn("%s", w)
 		}

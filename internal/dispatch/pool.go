@@ -164,7 +164,7 @@ func (p *Pool) startServer(ctx context.Context, s *server, r *run) error {
 	owner := *r
 	owner.result = &task.Result{ID: r.result.ID}
 	owner.job.Observe = nil
-	r.dir, r.lock = "", nil
+	r.dir, r.lock, r.release = "", nil, nil
 	s.owner = &owner
 	s.watched, s.unwatch = p.d.watch(ctx, *r.handle)
 	r.sit(&seat{server: s, pool: p, first: true}, *r.handle, r.follow)

@@ -40,7 +40,7 @@ func (r *run) publish() error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return r.keep("", task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err))
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-")
+	tmp, err := unpublished(out)
 	if err != nil {
 		return r.keep("", task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err))
 	}
@@ -166,9 +166,6 @@ func isMount(dir string) bool {
 }
 
 func (r *run) fill(tmp string) error {
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
 	if err := placeAll(r.files, tmp); err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"longshore/internal/task"
 )
@@ -20,16 +22,20 @@ func PublishFolder(dir string, fill func(tmp string) error) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".longshore-")
+	tmp, err := unpublished(out)
 	if err != nil {
 		return task.Errorf(task.CodeUsage, "cannot make the output folder: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
 	if err := fill(tmp); err != nil {
 		return err
 	}
 	return replace(tmp, out)
+}
+
+// unpublished makes the folder beside out that becomes it. Its mode is what the caller's umask leaves: outputs are as private as
+// all else that the caller writes, whatever the modes of the files in them.
+func unpublished(out string) (string, error) {
+	tmp := filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".longshore-"+strings.ToLower(rand.Text()))
+	return tmp, os.Mkdir(tmp, 0o755)
 }

@@ -155,6 +155,13 @@ func startError(e *engine.StartError) error {
 
 // spec merges what the image says with what the contract made of the task.
 func (r *run) spec(ctx context.Context) (engine.Spec, error) {
+	if h, ok := r.image.(Holder); ok {
+		release, err := h.Hold()
+		if err != nil {
+			return engine.Spec{}, task.Errorf(task.ReasonImage, "the image cannot be used: %w", err)
+		}
+		r.release = release
+	}
 	layers, err := r.image.Layers(ctx)
 	if err != nil {
 		return engine.Spec{}, task.Errorf(task.ReasonImage, "the image cannot be used: %w", err)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/engine"
 )
 
 // lockName is the file in a run's folder that its process holds locked. It is made after the folder and removed right before it,
@@ -43,8 +46,8 @@ func lock(path string, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// removeLocked removes a folder, its lock last.
-func removeLocked(dir string) error {
+// removeLocked removes a run's folder, its lock last.
+func (d *Dispatcher) removeLocked(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -53,11 +56,19 @@ func removeLocked(dir string) error {
 		if e.Name() == lockName {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		if err := d.removeAll(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
 	return os.RemoveAll(dir)
+}
+
+// removeAll removes what containers may have written to: the engine knows what they can do, and to whom it may belong.
+func (d *Dispatcher) removeAll(path string) error {
+	if f, ok := d.Engine.(engine.FolderRemover); ok {
+		return f.RemoveFolder(context.Background(), path)
+	}
+	return os.RemoveAll(path)
 }
 
 // Leftovers lists the folders of runs whose process has died.
@@ -105,7 +116,7 @@ func (d *Dispatcher) Sweep() ([]string, error) {
 		return nil, err
 	}
 	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := d.removeLocked(dir); err != nil {
 			return left, err
 		}
 	}

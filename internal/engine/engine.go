@@ -74,10 +74,10 @@ type Sweeper interface {
 	Sweep(ctx context.Context) ([]Leftover, error)
 }
 
-// FolderRemover is the optional ability to remove folders that containers wrote to through Spec.Mounts or Spec.WritableLayer. An
-// engine that runs without root has it: such files may belong to users that the caller is not.
+// FolderRemover is the optional ability to remove folders that containers wrote to through Spec.Mounts or Spec.WritableLayer. Their
+// files may belong to users that the caller is not, and lie deeper than any path leads.
 type FolderRemover interface {
-	// RemoveFolder removes a folder and all it holds; a missing one is not an error.
+	// RemoveFolder removes a folder, or file, and all it holds; a missing one is not an error.
 	RemoveFolder(ctx context.Context, path string) error
 }
 

@@ -2,6 +2,7 @@ package front
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (r *request) readFile(s contract.Slot, st fs.FileInfo) error {
 	switch {
 	case s.Type.Kind == task.Array:
 		list, err := readItems(*s.Type.Item, at)
-		if err != nil {
+		if err != nil || len(list) == 0 && s.EmptyForNone() {
 			return err
 		}
 		data, err := json.Marshal(list)
@@ -126,9 +127,9 @@ func (r *request) readFolder(s contract.Slot, st fs.FileInfo) error {
 		return err
 	}
 	if onDisk(s.Type) && s.Type.Kind == task.Array {
-		var list []string
-		for _, e := range entries {
-			list = append(list, "@"+filepath.Join(at, e.Name()))
+		list, err := channelItems(*s.Type.Item, at)
+		if err != nil {
+			return err
 		}
 		data, err := json.Marshal(list)
 		r.give(s, task.Given{JSON: data})
@@ -144,6 +145,69 @@ func (r *request) readFolder(s contract.Slot, st fs.FileInfo) error {
 		r.give(s, task.Given{Path: at})
 	default:
 		return fmt.Errorf("the folder %s must hold one file, and holds %d entries", at, len(entries))
+	}
+	return nil
+}
+
+// channelItems reads the items of a list of files from a folder, as callers write them. A list in the list is a folder in it.
+func channelItems(t task.Type, at string) ([]any, error) {
+	entries, err := os.ReadDir(at)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return byNumber(a.Name(), b.Name()) })
+	list := make([]any, 0, len(entries))
+	for _, e := range entries {
+		name := filepath.Join(at, e.Name())
+		if t.Kind != task.Array {
+			list = append(list, "@"+name)
+			continue
+		}
+		inner, err := channelItems(*t.Item, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, inner)
+	}
+	return list, nil
+}
+
+// byNumber orders names that begin with numbers by these, and all others by their bytes.
+func byNumber(a, b string) int {
+	digits := func(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }
+	x, y := digits(a), digits(b)
+	if x == "" || y == "" {
+		return cmp.Compare(a, b)
+	}
+	m, n := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+	return cmp.Or(cmp.Compare(len(m), len(n)), cmp.Compare(m, n), cmp.Compare(a, b))
+}
+
+// writeChannel writes a list of files as channelItems reads it. The files keep their names where these are in the list's order,
+// and are numbered otherwise.
+func writeChannel(t task.Type, items []task.Value, at string) error {
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		return err
+	}
+	base := func(i int) string { return filepath.Base(items[i].Path) }
+	ordered := t.Kind != task.Array
+	for i := 1; i < len(items) && ordered; i++ {
+		ordered = byNumber(base(i-1), base(i)) < 0
+	}
+	for i, it := range items {
+		name := strconv.Itoa(i)
+		var err error
+		switch {
+		case t.Kind == task.Array:
+			err = writeChannel(*t.Item, it.Items, filepath.Join(at, name))
+		case ordered:
+			err = copyInto(it.Path, filepath.Join(at, base(i)))
+		default:
+			err = copyInto(it.Path, filepath.Join(at, name+"-"+base(i)))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -210,6 +274,8 @@ func PlaceInputs(f contract.Front, v task.Values, root string) (*contract.FrontE
 		switch {
 		case !ok && s.Place.Kind == task.PlaceFolder:
 			err = os.MkdirAll(at, 0o755)
+		case !ok && s.Place.Kind == task.PlaceFile && s.EmptyForNone():
+			err = write(s, task.Value{}, at, "")
 		case !ok:
 			continue
 		case s.Place.Kind == task.PlaceEnv:
@@ -252,12 +318,7 @@ func write(s contract.Slot, v task.Value, at, name string) error {
 		return err
 	}
 	if s.Type.Kind == task.Array && v.Path == "" && onDisk(s.Type) {
-		for _, it := range v.Items {
-			if err := copyInto(it.Path, filepath.Join(at, filepath.Base(it.Path))); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeChannel(*s.Type.Item, v.Items, at)
 	}
 	if name == "." || name == "" {
 		name = s.Name

@@ -80,7 +80,7 @@ func Clone(ctx context.Context, opts Options) (Checkout, func(), error) {
 	}
 	work, err := os.MkdirTemp(opts.TempDir, "longshore-git-")
 	if err != nil {
-		return Checkout{}, nothing, task.Errorf(task.ReasonEngine, "no place for the clone: %w", err)
+		return Checkout{}, nothing, task.Errorf(task.ReasonEngine, "no place for the clone: %w", err).WithHint("set TMPDIR to a folder that this user may write")
 	}
 	remove := func() { os.RemoveAll(work) }
 	limited, cancel := context.WithTimeout(ctx, opts.Timeout)

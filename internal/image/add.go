@@ -136,7 +136,7 @@ func (b *builder) placeArchive(ctx context.Context, u *upper, p *copyPlan, s cop
 	if err := un.unpack(ctx, dec, dir); err != nil {
 		return err
 	}
-	if err := u.makeDirs(dest, owner{uid: p.owner.uid, gid: p.owner.gid}, made); err != nil {
+	if err := u.makeDirs(dest, 0o755, owner{uid: p.owner.uid, gid: p.owner.gid}, made); err != nil {
 		return err
 	}
 	real, _, err := u.resolve(dest)
@@ -146,31 +146,24 @@ func (b *builder) placeArchive(ctx context.Context, u *upper, p *copyPlan, s cop
 	return u.graft(dir, real, p.adjustUnpacked)
 }
 
-// adjustUnpacked gives a file out of an archive the owner and mode that the instruction asks for. Without --chown it
-// keeps its own owner.
+// adjustUnpacked gives a file out of an archive the owner that the instruction asks for. Without --chown it keeps its own,
+// and --chmod is not for what is unpacked: as BuildKit does.
 func (p *copyPlan) adjustUnpacked(file string) error {
-	chown := p.owner.set && (p.owner.uid != 0 || p.owner.gid != 0)
-	if !chown && p.mode == nil {
+	if !p.chown {
 		return nil
 	}
 	info, err := os.Lstat(file)
 	if err != nil {
 		return err
 	}
-	if chown {
-		if err := setOwner(file, p.owner); err != nil {
-			return err
-		}
+	if err := setOwner(file, p.owner); err != nil {
+		return err
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return nil
 	}
 	// A change of owner takes the set-user-ID bit away, so the mode comes last.
-	mode := info.Sys().(*syscall.Stat_t).Mode & 0o7777
-	if p.mode != nil {
-		mode = p.mode.apply(mode, info.IsDir())
-	}
-	return unix.Chmod(file, mode)
+	return unix.Chmod(file, info.Sys().(*syscall.Stat_t).Mode&0o7777)
 }
 
 // graft moves the entries of a folder to the resolved path p. Folders that are there are merged.

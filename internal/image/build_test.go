@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -384,10 +385,44 @@ func TestBuildLinksStayInside(t *testing.T) {
 			t.Log(err)
 		}
 	}
-	unix.Mkfifo(filepath.Join(dir, "d/pipe"), 0o644)
-	write(t, dir, map[string]string{"Dockerfile": "FROM busybox\nCOPY d /d\n"})
-	if _, _, err := buildIn(t, s, dir, nil); err == nil || !strings.Contains(err.Error(), "FIFO") {
-		t.Errorf("a FIFO in the context: %v", err)
+}
+
+func TestBuildCopiesSpecialFiles(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"d/file": "f", "Dockerfile": `FROM busybox AS a
+RUN mkfifo -m 600 /pipe && mkdir /from && mv /pipe /from
+FROM busybox
+COPY d /x/d
+COPY --from=a --chown=5:6 /from /x/from
+COPY d/pipe /x/one
+`})
+	if err := unix.Mkfifo(filepath.Join(dir, "d/pipe"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	// A long path is no name for a socket, so it is made in a short one.
+	short, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	l, err := net.Listen("unix", filepath.Join(short, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Rename(filepath.Join(short, "s"), filepath.Join(dir, "d/socket")); err != nil {
+		t.Fatal(err)
+	}
+	img, _, err := buildIn(t, s, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mounted(t, layersOf(t, img))
+	want := "d 40755 0:0\nd/file 100644 0:0 \"f\"\nd/pipe 10640 0:0\nfrom 40755 5:6\nfrom/pipe 10600 5:6\none 10640 0:0"
+	if d := cmp.Diff(want, listing(t, filepath.Join(m, "x"))); d != "" {
+		t.Error(d)
 	}
 }
 
@@ -412,7 +447,7 @@ func TestBuildErrors(t *testing.T) {
 		"no stage":            {"FROM busybox AS a\nCOPY --from=1 /x /y\n", 2, []string{"not a stage before this one"}},
 		"unknown user":        {"FROM busybox\nCOPY --chown=nobody main.py /x\n", 2, []string{`user "nobody"`, "/etc/passwd"}},
 		"bad mode":            {"FROM busybox\nCOPY --chmod=rwx main.py /x\n", 2, []string{"--chmod=rwx"}},
-		"ssh":                 {"FROM busybox\nRUN --mount=type=ssh true\n", 2, []string{"ssh"}},
+		"required ssh":        {"FROM busybox\nRUN --mount=type=ssh true\nRUN --mount=type=ssh,required true\n", 3, []string{"ssh"}},
 		"git":                 {"FROM busybox\nADD https://example.org/x.git /x\n", 2, []string{"git repository is not supported"}},
 		"URL offline":         {"FROM busybox\nADD https://example.org/x /x\n", 2, []string{"may not use the network"}},
 		"required secret":     {"FROM busybox\nRUN --mount=type=secret,id=tok,required=true true\n", 2, []string{`secret "tok"`}},
@@ -908,18 +943,18 @@ func TestBuildAdd(t *testing.T) {
 	}
 }
 
-// What --chown is given for an archive's files takes no set-user-ID bit away.
+// What --chown is given for an archive's files takes no set-user-ID bit away, and --chmod is not for them.
 func TestBuildAddOwner(t *testing.T) {
 	s := openStore(t)
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"a.tar": string(tarOf(t, entry{name: "suid", body: "x", mode: 0o4711, uid: 5, gid: 6})), "Dockerfile": "FROM scratch\nADD a.tar /own/\nADD --chown=7:8 a.tar /given/\nADD --chown=7 --chmod=2755 a.tar /both/\n"})
+	write(t, dir, map[string]string{"a.tar": string(tarOf(t, entry{name: "suid", body: "x", mode: 0o4711, uid: 5, gid: 6})), "Dockerfile": "FROM scratch\nADD a.tar /own/\nADD --chown=7:8 a.tar /given/\nADD --chown=7 --chmod=2755 a.tar /both/\nADD --chown=0:0 a.tar /root/\n"})
 	needRoot(t)
 	img, _, err := buildIn(t, s, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := mounted(t, layersOf(t, img))
-	for path, want := range map[string]string{"own/suid": "104711 5:6", "given/suid": "104711 7:8", "both/suid": "102755 7:7"} {
+	for path, want := range map[string]string{"own/suid": "104711 5:6", "given/suid": "104711 7:8", "both/suid": "104711 7:7", "root/suid": "104711 0:0"} {
 		var st unix.Stat_t
 		if err := unix.Lstat(filepath.Join(m, path), &st); err != nil {
 			t.Fatal(err)

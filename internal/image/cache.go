@@ -41,7 +41,7 @@ const (
 
 // stepRules is counted up when the same inputs begin to make another layer, so that a store that older versions wrote
 // does not answer for this one.
-const stepRules = "rules 2\n"
+const stepRules = "rules 3\n"
 
 func (in inputs) key() string {
 	b, _ := json.Marshal(in) // strings only: cannot fail

@@ -20,6 +20,7 @@ type copyPlan struct {
 	tree  tree
 	dest  string // absolute; ends with a slash when it must be a folder
 	owner owner
+	chown bool // the instruction names the owner
 	mode  *modeChange
 	// sources are in the instruction's order.
 	sources []copySource
@@ -40,7 +41,7 @@ type copySource struct {
 	name    string // what it is called in a folder; empty for the last part of its path
 }
 
-// copyFile is a file, folder or link: rel is its path below the source, "." for the source itself.
+// copyFile is a file, folder, link or FIFO: rel is its path below the source, "." for the source itself.
 type copyFile struct {
 	rel string
 	*item
@@ -165,6 +166,7 @@ func (b *builder) ownership(st *state, p *copyPlan, chown, chmod string) error {
 		return err
 	}
 	p.owner, err = lookupOwner(b.store.view(dirs), chown)
+	p.chown = true
 	return err
 }
 
@@ -286,11 +288,13 @@ func (p *copyPlan) collect(top *item, exclude *patternmatcher.PatternMatcher) ([
 			}
 		}
 		switch {
-		case it.isFile(), it.isLink():
+		case it.isFile(), it.isLink(), it.isFIFO():
 			out = append(out, copyFile{rel, it})
 			return true, nil
+		case it.isSocket():
+			return false, nil // of a running program, as editors and git's file watcher leave them; layers cannot hold any
 		case !it.isDir():
-			return false, &Error{Kind: KindInvalid, What: it.path, Why: "a " + it.kind() + ", which cannot be copied", Hint: "remove it, or name it in .dockerignore"}
+			return false, &Error{Kind: KindInvalid, What: it.path, Why: "a device, which cannot be copied", Hint: "remove it, or name it in .dockerignore"}
 		}
 		at := len(out)
 		out = append(out, copyFile{rel, it})
@@ -367,7 +371,7 @@ func (b *builder) place(ctx context.Context, u *upper, p *copyPlan) error {
 	for _, s := range p.sources {
 		to, into := dest, isDir
 		if s.under != "" {
-			if err := u.makeDirs(dest, p.owner, made); err != nil {
+			if err := u.makeDirs(dest, p.dirMode(), p.owner, made); err != nil {
 				return err
 			}
 			if err := b.placeParents(u, p, s, dest, made); err != nil {
@@ -417,12 +421,12 @@ func (b *builder) fileTarget(u *upper, p *copyPlan, dest string, isDir bool, nam
 	}
 	parents := owner{uid: p.owner.uid, gid: p.owner.gid}
 	if isDir || (n != nil && n.isDir()) {
-		if err := u.makeDirs(dest, parents, made); err != nil {
+		if err := u.makeDirs(dest, p.dirMode(), parents, made); err != nil {
 			return "", err
 		}
 		return path.Join(real, name), nil
 	}
-	return real, u.makeDirs(path.Dir(real), parents, made)
+	return real, u.makeDirs(path.Dir(real), p.dirMode(), parents, made)
 }
 
 func (b *builder) placeSource(ctx context.Context, u *upper, p *copyPlan, s copySource, dest string, isDir bool, made time.Time) error {
@@ -448,7 +452,7 @@ func (b *builder) placeSource(ctx context.Context, u *upper, p *copyPlan, s copy
 	if err != nil {
 		return err
 	}
-	if err := u.makeDirs(path.Dir(real), owner{uid: p.owner.uid, gid: p.owner.gid}, made); err != nil {
+	if err := u.makeDirs(path.Dir(real), p.dirMode(), owner{uid: p.owner.uid, gid: p.owner.gid}, made); err != nil {
 		return err
 	}
 	if n != nil && !n.isDir() {
@@ -495,11 +499,16 @@ func (b *builder) placeSource(ctx context.Context, u *upper, p *copyPlan, s copy
 
 // makeTop makes the folder that a folder's entries are copied to.
 func (p *copyPlan) makeTop(u *upper, to string, t time.Time) error {
-	mode := uint32(0o755)
-	if p.mode != nil {
-		mode = p.mode.apply(mode, true)
+	return u.makeDir(to, p.dirMode(), owner{uid: p.owner.uid, gid: p.owner.gid}, t)
+}
+
+// dirMode is the mode of folders that are made on the way to the destination: as BuildKit does, a number given with --chmod
+// is theirs, too, changes are not.
+func (p *copyPlan) dirMode() uint32 {
+	if p.mode != nil && p.mode.set {
+		return p.mode.bits
 	}
-	return u.makeDir(to, mode, owner{uid: p.owner.uid, gid: p.owner.gid}, t)
+	return 0o755
 }
 
 // placeParents makes the folders above a source that --parents keeps, like those in the source.
@@ -514,7 +523,7 @@ func (b *builder) placeParents(u *upper, p *copyPlan, s copySource, dest string,
 		cur = path.Join(cur, part)
 		it, err := p.tree.lookup(path.Join(base, cur), true)
 		if err != nil {
-			return u.makeDirs(path.Join(dest, dir), p.owner, made)
+			return u.makeDirs(path.Join(dest, dir), p.dirMode(), p.owner, made)
 		}
 		real, n, err := u.resolve(path.Join(dest, cur))
 		if err != nil {
@@ -529,7 +538,7 @@ func (b *builder) placeParents(u *upper, p *copyPlan, s copySource, dest string,
 	return nil
 }
 
-// put copies one file, folder or link to a resolved path. A folder that is there already keeps its attributes unless
+// put copies one file, folder, link or FIFO to a resolved path. A folder that is there already keeps its attributes unless
 // overwrite says otherwise.
 func (p *copyPlan) put(u *upper, it *item, to string, overwrite bool) error {
 	o := owner{uid: it.uid, gid: it.gid}
@@ -562,6 +571,8 @@ func (p *copyPlan) put(u *upper, it *item, to string, overwrite bool) error {
 			return err
 		}
 		return setAttributes(real, mode, o, it.modTime())
+	case it.isFIFO():
+		return u.makeFIFO(to, mode, o, it.modTime())
 	}
 	if done, err := p.putHardLink(u, it, to); done || err != nil {
 		return err

@@ -267,7 +267,7 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 }
 
 func (s *Store) notHere(ref string) *Error {
-	return &Error{Kind: KindNotFound, What: "image " + ref, Why: "not in the local store", Hint: "load, pull or build it first"}
+	return &Error{Kind: KindNotFound, What: "image " + ref, Why: "not in the local store", Hint: "`longshore image list` shows what is; load, pull or build it first"}
 }
 
 func (s *Store) byName(ref string) (*Image, error) {
@@ -353,7 +353,11 @@ func (s *Store) List() ([]*Image, error) {
 	}
 	var out []*Image
 	for _, e := range entries {
-		rec, err := s.readRecord(Digest(digestPrefix + e.Name()))
+		d := Digest(digestPrefix + e.Name())
+		if !d.Valid() {
+			continue // the lock of an image
+		}
+		rec, err := s.readRecord(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -400,11 +404,19 @@ func (s *Store) setRef(name string, d Digest) error {
 	if err != nil {
 		return s.storeError(err)
 	}
+	unlock, err := s.lockRefs()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(s.imagePath(d)); errors.Is(err, fs.ErrNotExist) {
+		return &Error{Kind: KindNotFound, What: "image " + string(d), Why: "was removed a moment ago", Hint: "build, load or pull it again", Err: err}
+	}
 	return s.writeFile(s.refPath(name), b)
 }
 
 // Remove takes a name away; given a digest or digits, it takes all names of that image away. An image without names is
-// forgotten at once, and its layers are deleted by the next Prune.
+// forgotten at once, and its layers are deleted by the next Prune; one that is held stays until a Prune finds it free.
 func (s *Store) Remove(ref string) error {
 	if r, err := ParseReference(ref); err == nil {
 		rec, err := s.readRef(s.refPath(r.String()))
@@ -424,6 +436,11 @@ func (s *Store) Remove(ref string) error {
 
 // removeRefs removes the reference called name, or all of the image's when name is empty.
 func (s *Store) removeRefs(d Digest, name string) error {
+	unlock, err := s.lockRefs()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	refs, err := s.allRefs()
 	if err != nil {
 		return err
@@ -444,8 +461,6 @@ func (s *Store) removeRefs(d Digest, name string) error {
 	if left > 0 {
 		return nil
 	}
-	if err := os.Remove(s.imagePath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return s.storeError(err)
-	}
-	return nil
+	_, err = s.removeImage(d)
+	return err
 }

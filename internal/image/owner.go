@@ -82,7 +82,7 @@ type modeChange struct {
 type modeClause struct {
 	who  uint32 // mask of the bits that belong to those named
 	op   byte   // one of + - =
-	perm string // of rwxXst
+	perm string // of rwxXst, or ugo for what those have
 }
 
 // parseMode reads "0755" or "u=rwX,go=rX".
@@ -94,7 +94,7 @@ func parseMode(text string) (*modeChange, error) {
 	m := &modeChange{}
 	for _, part := range strings.Split(text, ",") {
 		i := strings.IndexAny(part, "+-=")
-		if i < 0 || strings.Trim(part[:i], "ugoa") != "" || strings.Trim(part[i+1:], "rwxXst") != "" {
+		if i < 0 || strings.Trim(part[:i], "ugoa") != "" || strings.Trim(part[i+1:], "rwxXstugo") != "" {
 			return nil, bad
 		}
 		c := modeClause{op: part[i], perm: part[i+1:]}
@@ -140,6 +140,12 @@ func (m *modeChange) apply(mode uint32, isDir bool) uint32 {
 				bits |= 0o6000
 			case 't':
 				bits |= 0o1000
+			case 'u':
+				bits |= mode >> 6 & 7 * 0o111
+			case 'g':
+				bits |= mode >> 3 & 7 * 0o111
+			case 'o':
+				bits |= mode & 7 * 0o111
 			}
 		}
 		switch c.op {

@@ -15,14 +15,12 @@ import (
 
 // PruneOptions say what Prune keeps besides named images and the layers they need.
 type PruneOptions struct {
-	// Untagged removes images that have no name; otherwise they stay.
+	// Untagged removes images that have no name and that nobody holds; otherwise they stay.
 	Untagged bool
 	// BuildCache drops the layer cache of builds, with the layers only it needs, and the folders of cache mounts.
 	BuildCache bool
 	// CacheUnused, when not zero, drops what the layer cache has not used for so long.
 	CacheUnused time.Duration
-	// Keep are manifest digests of images that must stay whatever their names, because containers use them.
-	Keep []Digest
 }
 
 // Pruned tells what Prune removed.
@@ -33,7 +31,7 @@ type Pruned struct {
 }
 
 // Prune removes what nothing refers to: blobs, layers, and what crashed processes left. It waits until no load, pull or
-// build is running. It does not know of containers: name the images they use in Keep.
+// build is running. Images that are held, because containers use them, stay whole.
 func (s *Store) Prune(ctx context.Context, opts PruneOptions) (Pruned, error) {
 	var out Pruned
 	unlock, err := s.flock(ctx, s.path("lock"), unix.LOCK_EX)
@@ -125,19 +123,25 @@ func (p *pruner) clearOld(dir string, since time.Time) {
 // images removes images that should go and collects what the others need.
 func (p *pruner) images(opts PruneOptions) (used, error) {
 	live := used{layers: map[Digest]bool{}, blobs: map[Digest]bool{}, fixups: map[string]bool{}}
+	unlock, err := p.store.lockRefs()
+	if err != nil {
+		return live, err
+	}
+	defer unlock()
 	all, err := p.store.List()
 	if err != nil {
 		return live, err
 	}
-	keep := map[Digest]bool{}
-	for _, d := range opts.Keep {
-		keep[d] = true
-	}
 	for _, img := range all {
-		if opts.Untagged && len(img.names) == 0 && !keep[img.rec.Manifest] {
-			p.remove(p.store.imagePath(img.rec.Manifest))
-			p.out.Images++
-			continue
+		if opts.Untagged && len(img.names) == 0 {
+			gone, err := p.store.removeImage(img.rec.Manifest)
+			if err != nil {
+				return live, err
+			}
+			if gone {
+				p.out.Images++
+				continue
+			}
 		}
 		live.blobs[img.rec.Manifest], live.blobs[img.rec.Config] = true, true
 		for _, l := range img.rec.Layers {

@@ -58,7 +58,7 @@ func (s *Store) Ensure(ctx context.Context, ref string, platform Platform, progr
 	var e *Error
 	if errors.As(perr, &e) && e.Kind == KindNetwork {
 		if r, rerr := ParseReference(ref); rerr == nil {
-			return nil, &Error{Kind: KindNetwork, What: "image " + ref, Why: "not in the local store, and " + r.Registry + " cannot be reached: " + e.Why, Hint: "load the image from an archive, or connect to the registry", Err: perr}
+			return nil, &Error{Kind: KindNetwork, What: "image " + ref, Why: "not in the local store, and " + r.Registry + " cannot be reached: " + e.Why, Hint: "`longshore image load` and `image import` take it from an archive; in a checkout of Longshore, `make base-images` makes images of the usual names; or connect to the registry", Err: perr}
 		}
 	}
 	return nil, perr

@@ -35,7 +35,11 @@ func (b *builder) runMounts(ctx context.Context, st *state, c *instructions.RunC
 		var err error
 		switch m.Type {
 		case instructions.MountTypeSSH:
-			err = &Error{Kind: KindUnsupported, What: "--mount=type=ssh", Why: "no ssh agent is given to builds", Hint: "use a secret, or copy what is needed into the context"}
+			if m.Required {
+				err = &Error{Kind: KindUnsupported, What: "--mount=type=ssh", Why: "required by this RUN, and no ssh agent is given to builds", Hint: "use a secret, or copy what is needed into the context"}
+				break
+			}
+			r.target, r.key = "", "ssh" // as with Docker: without an agent, the command finds none
 		case instructions.MountTypeSecret:
 			err = b.secretMount(&r)
 		case instructions.MountTypeCache:
@@ -53,7 +57,8 @@ func (b *builder) runMounts(ctx context.Context, st *state, c *instructions.RunC
 		if err != nil {
 			return nil, err
 		}
-		if r.target == "/" || (r.target == "" && r.env == "" && m.Type != instructions.MountTypeSecret) {
+		optional := m.Type == instructions.MountTypeSecret || m.Type == instructions.MountTypeSSH
+		if r.target == "/" || (r.target == "" && r.env == "" && !optional) {
 			return nil, &Error{Kind: KindInvalid, What: "--mount", Why: "its target is " + quoteText(m.Target), Hint: "name a path below /"}
 		}
 		out = append(out, r)

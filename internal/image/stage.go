@@ -62,6 +62,7 @@ func countsAsStep(c instructions.Command) bool {
 // from sets a stage's beginning and returns its instructions, those that its base image triggers first.
 func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) ([]instructions.Command, error) {
 	st.config = configFile{OS: b.platform.OS, Architecture: b.platform.Architecture, Variant: b.platform.Variant}
+	st.config.Config.WorkingDir = "/"
 	st.last = time.Unix(0, 0)
 	parent, isStage := b.plan.stageByName(def.BaseName, st.index)
 	switch {
@@ -80,7 +81,7 @@ func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) (
 		if _, err := b.store.Resolve(def.BaseName); err == nil && !b.opts.Pull {
 			event.Cached = true
 		} else {
-			event.Why = "fetched"
+			event.Why = "not here: it is fetched"
 		}
 		b.opts.Progress.send(event)
 		img, err := b.baseImage(ctx, def.BaseName)
@@ -233,7 +234,7 @@ func (b *builder) metadata(st *state, c instructions.Command) error {
 	switch c := c.(type) {
 	case *instructions.CmdCommand:
 		st.cmdSet = true
-		cfg.Cmd, cfg.ArgsEscaped = b.commandLine(st, c.ShellDependantCmdLine), c.PrependShell
+		cfg.Cmd, cfg.ArgsEscaped = b.commandLine(st, c.ShellDependantCmdLine), true // as BuildKit says of both forms
 		b.record(st, fmt.Sprintf("CMD %q", cfg.Cmd), true)
 	case *instructions.EntrypointCommand:
 		cfg.Entrypoint = b.commandLine(st, c.ShellDependantCmdLine)
@@ -284,6 +285,9 @@ func (st *state) shell() []string {
 // expanded returns the instruction with its variables replaced. The parsed one stays as it is, because a stage's
 // definition is used again for messages.
 func (b *builder) expanded(st *state, c instructions.Command) (instructions.Command, error) {
+	if _, ok := c.(*instructions.ArgCommand); ok {
+		return c, nil // a default counts only without the caller's value, and sees the arguments before it
+	}
 	c = copyCommand(c)
 	lex := shell.NewLex(b.plan.escape)
 	env := shell.EnvsFromSlice(st.env)
@@ -333,10 +337,6 @@ func copyCommand(c instructions.Command) instructions.Command {
 		d := *c
 		d.Labels = slices.Clone(c.Labels)
 		return &d
-	case *instructions.ArgCommand:
-		d := *c
-		d.Args = slices.Clone(c.Args)
-		return &d
 	case *instructions.VolumeCommand:
 		d := *c
 		d.Volumes = slices.Clone(c.Volumes)
@@ -362,7 +362,11 @@ func (b *builder) arg(st *state, c *instructions.ArgCommand) error {
 		if value, ok := b.opts.Args[a.Key]; ok {
 			v.value, v.set = value, true
 		} else if a.Value != nil {
-			v.value, v.set = *a.Value, true
+			value, _, err := shell.NewLex(b.plan.escape).ProcessWord(*a.Value, shell.EnvsFromSlice(st.env))
+			if err != nil {
+				return err
+			}
+			v.value, v.set = value, true
 		} else if value, ok := b.plan.globalValue(a.Key); ok {
 			v.value, v.set = value, true
 		}
@@ -442,7 +446,7 @@ func (b *builder) setWorkdir(ctx context.Context, st *state, c *instructions.Wor
 	}
 	key := inputs{{"chain", st.chain()}, {"instruction", "WORKDIR " + dir}, {"owner", fmt.Sprint(o)}}
 	err = b.cachedStep(ctx, st, c, "WORKDIR "+dir, key, func(u *upper) error {
-		return u.makeDirs(dir, o, b.madeTime(time.Time{}))
+		return u.makeDirs(dir, 0o755, o, b.madeTime(time.Time{}))
 	})
 	st.config.Config.WorkingDir = dir
 	return err

@@ -202,9 +202,9 @@ func (s *Store) storeError(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		hint = "free some space, or remove images that are not needed"
-	case errors.Is(err, fs.ErrPermission):
-		hint = "give this user the folder, or name another one"
+		hint = "free some space, or remove images that are not needed (`longshore image rm`, then `longshore image prune`)"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		hint = "give this user the folder, or name another home with --home or LONGSHORE_HOME"
 	}
 	return &Error{Kind: KindStore, What: "image store " + s.cfg.Dir, Hint: hint, Err: err}
 }

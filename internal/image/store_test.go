@@ -164,17 +164,62 @@ func TestPrune(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Prune(ctx, image.PruneOptions{Untagged: true, Keep: []image.Digest{untagged[0].Digest()}}); err != nil {
+	release, err := untagged[0].Hold()
+	if err != nil {
 		t.Fatal(err)
+	}
+	if got, err := s.Prune(ctx, image.PruneOptions{Untagged: true}); err != nil || got.Images != 0 {
+		t.Errorf("%+v %v", got, err)
 	}
 	if readIn(t, untagged[0], "/u") != "u" {
 		t.Error("an image in use was removed")
 	}
+	release()
 	if _, err := s.Prune(ctx, image.PruneOptions{Untagged: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := untagged[0].Layers(ctx); image.KindOf(err) != image.KindCorrupt {
 		t.Errorf("an unnamed image is still there: %v", err)
+	}
+}
+
+func TestRemoveLeavesAHeldImage(t *testing.T) {
+	needRoot(t)
+	s := openStore(t)
+	other, err := image.Open(image.Config{Dir: s.Dir()}) // as another process has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := loadBytes(t, s, dockerArchive(t, "used:1", tarOf(t, entry{name: "u", body: "u"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := loaded[0].Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := other.Remove("used:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Resolve("used:1"); image.KindOf(err) != image.KindNotFound {
+		t.Errorf("the name is still there: %v", err)
+	}
+	if _, err := other.Prune(context.Background(), image.PruneOptions{Untagged: true, BuildCache: true}); err != nil {
+		t.Fatal(err)
+	}
+	if readIn(t, loaded[0], "/u") != "u" {
+		t.Error("the layers of a held image were removed")
+	}
+	release()
+	if got, err := other.Prune(context.Background(), image.PruneOptions{Untagged: true}); err != nil || got.Images != 1 || got.Layers != 1 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := loaded[0].Hold(); image.KindOf(err) != image.KindNotFound {
+		t.Errorf("an image that is gone was held: %v", err)
+	}
+	if err := s.Tag(loaded[0], "again:1"); image.KindOf(err) != image.KindNotFound {
+		t.Errorf("an image that is gone was named: %v", err)
 	}
 }
 

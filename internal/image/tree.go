@@ -32,7 +32,7 @@ type tree interface {
 	owned() bool
 }
 
-// item is one file, folder or link of a tree.
+// item is one file, folder, link or special file of a tree.
 type item struct {
 	path string
 	mode uint32 // as in stat
@@ -55,19 +55,11 @@ func (it *item) isFile() bool { return it.mode&unix.S_IFMT == unix.S_IFREG }
 
 func (it *item) isLink() bool { return it.mode&unix.S_IFMT == unix.S_IFLNK }
 
-func (it *item) modTime() time.Time { return time.Unix(0, it.mtime) }
+func (it *item) isFIFO() bool { return it.mode&unix.S_IFMT == unix.S_IFIFO }
 
-func (it *item) kind() string {
-	switch it.mode & unix.S_IFMT {
-	case unix.S_IFIFO:
-		return "FIFO"
-	case unix.S_IFSOCK:
-		return "socket"
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return "device"
-	}
-	return "file"
-}
+func (it *item) isSocket() bool { return it.mode&unix.S_IFMT == unix.S_IFSOCK }
+
+func (it *item) modTime() time.Time { return time.Unix(0, it.mtime) }
 
 // hostTree is a folder of this machine, less what its .dockerignore excludes.
 type hostTree struct {

@@ -110,7 +110,7 @@ func (u *upper) here(p string) (string, error) {
 }
 
 // makeDirs makes a folder and its parents, as far as they are missing.
-func (u *upper) makeDirs(p string, o owner, t time.Time) error {
+func (u *upper) makeDirs(p string, mode uint32, o owner, t time.Time) error {
 	real, n, err := u.resolve(p)
 	if err != nil {
 		return err
@@ -121,10 +121,10 @@ func (u *upper) makeDirs(p string, o owner, t time.Time) error {
 		}
 		return nil
 	}
-	return u.makeMissing(real, o, t)
+	return u.makeMissing(real, mode, o, t)
 }
 
-func (u *upper) makeMissing(real string, o owner, t time.Time) error {
+func (u *upper) makeMissing(real string, mode uint32, o owner, t time.Time) error {
 	if real == "/" {
 		return nil
 	}
@@ -134,10 +134,10 @@ func (u *upper) makeMissing(real string, o owner, t time.Time) error {
 		}
 		return nil
 	}
-	if err := u.makeMissing(path.Dir(real), o, t); err != nil {
+	if err := u.makeMissing(path.Dir(real), mode, o, t); err != nil {
 		return err
 	}
-	return u.makeDir(real, 0o755, o, t)
+	return u.makeDir(real, mode, o, t)
 }
 
 // makeDir makes one folder whose parent exists.
@@ -239,6 +239,21 @@ func (u *upper) makeLink(p, target string, o owner, t time.Time) error {
 		return err
 	}
 	if err := setTime(file, t); err != nil {
+		return err
+	}
+	return u.keepTime(path.Dir(p))
+}
+
+// makeFIFO makes a named pipe at the resolved path p.
+func (u *upper) makeFIFO(p string, mode uint32, o owner, t time.Time) error {
+	file, err := u.makeRoom(p)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mkfifo(file, 0o600); err != nil {
+		return err
+	}
+	if err := setAttributes(file, mode, o, t); err != nil {
 		return err
 	}
 	return u.keepTime(path.Dir(p))

@@ -22,7 +22,7 @@ func arrayFolder(t Type, path string) bool {
 func fromFolder(t Type, dir string, g Given) (Value, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return Value{}, fmt.Errorf("cannot read %s: %w", dir, err)
+		return Value{}, fmt.Errorf("cannot read %s: %w", g.shown(), bare(err))
 	}
 	there := map[string]bool{}
 	for _, e := range entries {
@@ -31,18 +31,19 @@ func fromFolder(t Type, dir string, g Given) (Value, error) {
 		}
 	}
 	if len(there) == 0 && len(entries) > 1 { // an empty array has at most the file with its size
-		return Value{}, fmt.Errorf("%s holds no items: they are called 0, 1, …", dir)
+		return Value{}, fmt.Errorf("%s holds no items: they are called 0, 1, …", g.shown())
 	}
+	shown := g.shown()
 	v := Value{Items: make([]Value, 0, len(there))}
 	for i := range len(there) {
 		name := strconv.Itoa(i)
 		if !there[name] {
-			return Value{}, fmt.Errorf("%s has %d items, and none is called %s", dir, len(there), name)
+			return Value{}, fmt.Errorf("%s has %d items, and none is called %s", shown, len(there), name)
 		}
-		g.Path = filepath.Join(dir, name)
+		g.Path, g.As = filepath.Join(dir, name), shown+"/"+name
 		item, err := parseGiven(*t.Item, g)
 		if err != nil {
-			return Value{}, fmt.Errorf("item %d: %w", i, err)
+			return Value{}, &itemError{i, err}
 		}
 		v.Items = append(v.Items, item)
 	}

@@ -29,11 +29,23 @@ func (b *binder) problem(name, rule, why, mend string) {
 	b.problems = append(b.problems, Finding{Rule: rule, Severity: SeverityError, What: fmt.Sprintf("input %q: %s", name, why), Mend: mend})
 }
 
+// refused reports a value that is wrong, in the platform's words where it has some.
+func (b *binder) refused(name string, t Type, err error) {
+	b.problem(name, "input-type", err.Error(), fmt.Sprintf("it takes: %s; for example -i %s=%s", t.Describe(), name, t.example()))
+	if words := b.task.Wording.Of(t, err); words.Text != "" {
+		f := &b.problems[len(b.problems)-1]
+		f.Rule, f.What, f.Why = words.Code, fmt.Sprintf("input %q: %s", name, words.Text), err.Error()
+	}
+}
+
 func (b *binder) err() error {
 	if len(b.problems) == 0 {
 		return nil
 	}
 	msg := b.problems[0].What
+	if why := b.problems[0].Why; why != "" {
+		msg += " (" + why + ")"
+	}
 	if len(b.problems) > 1 {
 		msg = fmt.Sprintf("%d inputs are wrong: %s", len(b.problems), msg)
 	}
@@ -100,7 +112,7 @@ func (b *binder) take(name string, p *Parameter, g Given) {
 	}
 	val, err := ParseGiven(p.Type, g)
 	if err != nil {
-		b.problem(name, "input-type", err.Error(), fmt.Sprintf("it takes: %s; for example -i %s=%s", p.Type.Describe(), name, p.Type.example()))
+		b.refused(name, p.Type, err)
 		return
 	}
 	if p.Fixed && (p.Default == nil || p.Default.Text != val.Text) {

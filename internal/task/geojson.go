@@ -36,12 +36,12 @@ func exploded(t Type, raw json.RawMessage) json.RawMessage {
 		return raw
 	}
 	list := []json.RawMessage{}
-	switch c.Type {
-	case "FeatureCollection":
+	switch {
+	case c.Type == "FeatureCollection" && c.Features != nil:
 		for _, f := range c.Features {
 			list = append(list, f.Geometry)
 		}
-	case "GeometryCollection":
+	case c.Type == "GeometryCollection" && c.Geometries != nil:
 		list = append(list, c.Geometries...)
 	default:
 		return raw

@@ -118,6 +118,8 @@ type Type struct {
 	// MinItems and MaxItems bound arrays, inclusive.
 	MinItems *int `json:"minItems,omitempty"`
 	MaxItems *int `json:"maxItems,omitempty"`
+	// Indexed lets a list be given as objects of index and value, too: [{"index":0,"value":4}].
+	Indexed bool `json:"indexed,omitempty"`
 	// Matching names other array parameters ("inputs/a") that must have the same size.
 	Matching []string `json:"matching,omitempty"`
 }

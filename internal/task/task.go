@@ -30,6 +30,8 @@ type Task struct {
 	Network bool `json:"network,omitempty"`
 	// FreeEnv tells that environment variables beyond the declared parameters may be given.
 	FreeEnv bool `json:"freeEnv,omitempty"`
+	// Wording is how the platform itself words what is wrong with a value, nil where it has no words of its own.
+	Wording Wording `json:"wording,omitempty"`
 	// FreeInputs tells that inputs beyond the declared ones may be given. What becomes of them is the contract's matter: members
 	// of the JSON request body, or files beside the declared ones; it refuses those it has no use for.
 	FreeInputs bool              `json:"freeInputs,omitempty"`

@@ -1,8 +1,11 @@
 package task
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/url"
 	"os"
@@ -34,6 +37,8 @@ type Given struct {
 	Path string          // -i name=@file-or-folder
 	JSON json.RawMessage `json:",omitempty"` // a member of a JSON object; left out of JSON when there is none, since null is a value
 	Dir  string          // the folder that every "@path" in JSON is relative to; empty: the current one
+	// As is what messages call the file Path, for callers on other machines, who shall not read this machine's paths; empty: Path.
+	As string `json:",omitempty"`
 	// files, when not nil, is what every "@name" in JSON means instead of a path; see Request.Files.
 	files map[string]string
 }
@@ -51,6 +56,19 @@ func (g Given) file(ref string) (string, error) {
 		return ref, nil
 	}
 	return filepath.Join(g.Dir, ref), nil
+}
+
+// shown is what messages call the file that was given.
+func (g Given) shown() string { return cmp.Or(g.As, g.Path) }
+
+// named is the file that "@ref" in JSON means, as if it had been given by itself.
+func (g Given) named(ref string) (Given, error) {
+	path, err := g.file(ref)
+	named := Given{Path: path, files: g.files}
+	if g.files != nil {
+		named.As = ref
+	}
+	return named, err
 }
 
 // text is what was written, for values that are passed on as they are.
@@ -77,7 +95,7 @@ func (g Given) asJSON() (json.RawMessage, error) {
 		return g.JSON, nil
 	}
 	if g.Path != "" {
-		data, err := readInline(g.Path)
+		data, err := g.readInline()
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +199,7 @@ func parseGiven(t Type, g Given) (Value, error) {
 	case t.Kind.OnDisk():
 		switch {
 		case g.Path != "":
-			return Value{Path: g.Path}, nil
+			return Value{Path: g.Path}, checkPath(t, g.Path, g.shown())
 		case t.URLs && isURL(g.text()):
 			return Value{Text: g.text()}, nil
 		case g.JSON != nil:
@@ -189,15 +207,18 @@ func parseGiven(t Type, g Given) (Value, error) {
 			if json.Unmarshal(g.JSON, &s) != nil || !strings.HasPrefix(s, "@") {
 				return Value{}, fmt.Errorf(`must be %s: write "@path"`, t.Kind.withArticle())
 			}
-			path, err := g.file(s[1:])
-			return Value{Path: path}, err
+			named, err := g.named(s[1:])
+			if err != nil {
+				return Value{}, err
+			}
+			return parseGiven(t, named)
 		default:
 			return Value{}, fmt.Errorf("must be %s on this machine, not text: put @ before its path", t.Kind.withArticle())
 		}
 	case g.Path != "" && arrayFolder(t, g.Path):
 		return fromFolder(t, g.Path, g)
 	case g.Path != "":
-		data, err := readInline(g.Path)
+		data, err := g.readInline()
 		if err != nil {
 			return Value{}, err
 		}
@@ -222,18 +243,30 @@ func parseGiven(t Type, g Given) (Value, error) {
 // maxInline bounds a file that is read as a written-down value.
 const maxInline = 64 << 20
 
-func readInline(path string) ([]byte, error) {
-	st, err := os.Stat(path)
+func (g Given) readInline() ([]byte, error) {
+	st, err := os.Stat(g.Path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+		return nil, fmt.Errorf("cannot read %s: %w", g.shown(), bare(err))
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file", g.shown())
 	}
 	if st.Size() > maxInline {
-		return nil, fmt.Errorf("%s has %s, more than the %s a written value may have", path, Bytes(st.Size()), Bytes(maxInline))
+		return nil, fmt.Errorf("%s has %s, more than the %s a written value may have", g.shown(), Bytes(st.Size()), Bytes(maxInline))
 	}
-	return os.ReadFile(path)
+	data, err := os.ReadFile(g.Path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", g.shown(), bare(err))
+	}
+	return data, nil
+}
+
+// bare is an error about a file without the file's path, for messages that name it themselves.
+func bare(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 // fromText reads what was written down; files come from where g says.
@@ -299,11 +332,17 @@ func fromJSON(t Type, raw json.RawMessage, g Given) (Value, error) {
 		if json.Unmarshal(exploded(t, raw), &items) != nil || items == nil {
 			return Value{}, fmt.Errorf("must be a JSON list of %s", t.Item.Kind)
 		}
+		if t.Indexed {
+			var err error
+			if items, err = inOrder(items); err != nil {
+				return Value{}, err
+			}
+		}
 		v := Value{Items: make([]Value, 0, len(items))}
 		for i, it := range items {
 			x, err := parseGiven(*t.Item, Given{JSON: it, Dir: g.Dir, files: g.files})
 			if err != nil {
-				return Value{}, fmt.Errorf("item %d: %w", i, err)
+				return Value{}, &itemError{i, err}
 			}
 			v.Items = append(v.Items, x)
 		}
@@ -325,6 +364,25 @@ func fromJSON(t Type, raw json.RawMessage, g Given) (Value, error) {
 		return fromText(t, string(raw), g)
 	}
 	return Value{}, fmt.Errorf("must be %s, found %s", t.Kind.withArticle(), shorten(string(raw)))
+}
+
+// inOrder returns the values of a list of objects of index and value, and every other list as it is.
+func inOrder(items []json.RawMessage) ([]json.RawMessage, error) {
+	values := make([]json.RawMessage, len(items))
+	for i, it := range items {
+		var o struct {
+			Index *int            `json:"index"`
+			Value json.RawMessage `json:"value"`
+		}
+		switch {
+		case json.Unmarshal(it, &o) != nil || o.Index == nil || o.Value == nil:
+			return items, nil
+		case *o.Index < 0 || *o.Index >= len(items) || values[*o.Index] != nil:
+			return nil, &itemError{i, fmt.Errorf("its index is %d; the indexes of %d items are 0 to %d, each once", *o.Index, len(items), len(items)-1)}
+		}
+		values[*o.Index] = o.Value
+	}
+	return values, nil
 }
 
 func shorten(s string) string {
@@ -365,7 +423,41 @@ func violation(rule, format string, args ...any) error {
 	return &Violation{Rule: rule, Message: fmt.Sprintf(format, args...)}
 }
 
-// Check tests a value against its type, and answers a *Violation for the first constraint that fails. Files are looked at
+// Wording is a platform's own words for values that are refused, by the Rule of a Violation, or by kind and rule where they
+// differ ("boolean/kind"). What cannot be read as its kind at all breaks the rule "kind"; an item of an array is worded as itself.
+type Wording map[string]Words
+
+// Words are a platform's code and text; without them, Longshore's own stand alone.
+type Words struct {
+	Code string `json:"code,omitempty"`
+	Text string `json:"text,omitempty"`
+}
+
+// Of returns the words for an error of ParseGiven or Check.
+func (w Wording) Of(t Type, err error) Words {
+	for item := (*itemError)(nil); t.Kind == Array && errors.As(err, &item); {
+		t, err = *t.Item, item.err
+	}
+	rule := "kind"
+	if v, ok := errors.AsType[*Violation](err); ok {
+		rule = v.Rule
+	}
+	if words, ok := w[string(t.Kind)+"/"+rule]; ok {
+		return words
+	}
+	return w[rule]
+}
+
+// itemError is what is wrong with one item of an array.
+type itemError struct {
+	index int
+	err   error
+}
+
+func (e *itemError) Error() string { return fmt.Sprintf("item %d: %v", e.index, e.err) }
+func (e *itemError) Unwrap() error { return e.err }
+
+// Check tests a value against its type, and answers an error that is or wraps a *Violation for the first constraint that fails. Files are looked at
 // (existence, kind, size), their content is not.
 func Check(t Type, v Value) error {
 	if t.AllowEmpty && v.Text == "" && v.Path == "" && v.Items == nil {
@@ -415,7 +507,7 @@ func Check(t Type, v Value) error {
 		if t.URLs && v.Path == "" && isURL(v.Text) {
 			return nil
 		}
-		return checkPath(t, v.Path)
+		return checkPath(t, v.Path, v.Path)
 	case Array:
 		if t.MinItems != nil && len(v.Items) < *t.MinItems {
 			return violation("min-items", "has %d items, must have at least %d", len(v.Items), *t.MinItems)
@@ -425,10 +517,7 @@ func Check(t Type, v Value) error {
 		}
 		for i, it := range v.Items {
 			if err := Check(*t.Item, it); err != nil {
-				if x, ok := err.(*Violation); ok {
-					return violation(x.Rule, "item %d: %s", i, x.Message)
-				}
-				return err
+				return &itemError{i, err}
 			}
 		}
 	}
@@ -444,11 +533,15 @@ func checkNumber(t Type, s string) error {
 		return nil
 	case "Infinity", "-Infinity":
 		// An infinity meets the bounds first: +∞ passes every lower bound, −∞ every upper one.
-		if s == "-Infinity" && (t.GT != "" || t.GE != "") {
+		switch {
+		case s == "-Infinity" && t.GT != "":
 			return violation("gt", "-Infinity is below the lower bound")
-		}
-		if s == "Infinity" && (t.LT != "" || t.LE != "") {
+		case s == "-Infinity" && t.GE != "":
+			return violation("ge", "-Infinity is below the lower bound")
+		case s == "Infinity" && t.LT != "":
 			return violation("lt", "Infinity is above the upper bound")
+		case s == "Infinity" && t.LE != "":
+			return violation("le", "Infinity is above the upper bound")
 		}
 		if !t.AllowInfinity {
 			return violation("infinity", "%s is not allowed", s)
@@ -518,23 +611,24 @@ func isURL(text string) bool {
 	return err == nil && (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
-func checkPath(t Type, path string) error {
+// checkPath tests what lies at path; shown is what messages call it.
+func checkPath(t Type, path, shown string) error {
 	st, err := os.Stat(path)
 	if err != nil {
 		if os.IsNotExist(err) {
-			return violation("kind", "%s does not exist", path)
+			return violation("kind", "%s does not exist", shown)
 		}
-		return violation("kind", "cannot look at %s: %v", path, err)
+		return violation("kind", "cannot look at %s: %v", shown, bare(err))
 	}
 	folder := t.Kind == Directory || slices.Contains(t.Formats, "wsidicom")
 	switch {
 	case st.IsDir() && t.Kind == FileKind && !slices.Contains(t.Formats, "folder"), st.IsDir() && t.Kind == Image && !folder:
-		return violation("kind", "%s is a folder, must be a file", path)
+		return violation("kind", "%s is a folder, must be a file", shown)
 	case !st.IsDir() && !st.Mode().IsRegular():
-		return violation("kind", "%s is neither a file nor a folder", path)
+		return violation("kind", "%s is neither a file nor a folder", shown)
 	}
 	if t.MaxBytes != nil && st.Mode().IsRegular() && st.Size() > int64(*t.MaxBytes) {
-		return violation("max-bytes", "%s has %s, must have at most %s", path, Bytes(st.Size()), *t.MaxBytes)
+		return violation("max-bytes", "%s has %s, must have at most %s", shown, Bytes(st.Size()), *t.MaxBytes)
 	}
 	return nil
 }

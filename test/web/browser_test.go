@@ -254,10 +254,10 @@ func (b *tab) dark(on bool) {
 	}))
 }
 
-// screenshot keeps what the page looks like in out/screenshots, which is ignored.
+// screenshot keeps what the page looks like in build/screenshots, which is ignored.
 func (b *tab) screenshot(name string) {
 	b.t.Helper()
-	dir := filepath.Join("..", "..", "out", "screenshots")
+	dir := filepath.Join("..", "..", "build", "screenshots")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}

@@ -55,5 +55,6 @@ type ImportOptions struct {
 	Contract string `json:"contract,omitempty" query:"contract" doc:"Forces a contract"`
 	Name     string `json:"name,omitempty" query:"name" pattern:"^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$" doc:"Replaces the package's own name"`
 	Version  string `json:"version,omitempty" query:"version" pattern:"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$" doc:"Replaces the package's own version"`
+	Variant  string `json:"variant,omitempty" query:"variant" doc:"The use of a package that is meant where a run names none, of one that offers several"`
 	DryRun   bool   `json:"dryRun,omitempty" query:"dryRun" doc:"Only looks: nothing is kept"`
 }

@@ -41,10 +41,15 @@ type Store struct {
 
 var _ blob.Store = (*Store)(nil)
 
-// New opens a folder, which it makes.
+// New opens a folder, which it makes. Blobs have modes that containers can read, so nobody else on the machine may reach them,
+// whatever the folder's own mode is.
 func New(dir string) (*Store, error) {
 	for _, d := range []string{"blobs", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o711); err != nil {
+		own := filepath.Join(dir, d)
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(own, 0o700); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +102,7 @@ func (s *Store) locked(path string, how int, f func() error) error {
 	dir := filepath.Dir(path)
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) && how == unix.LOCK_SH {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return blob.Full(err)
 		}
 		if err := syncPath(filepath.Dir(dir)); err != nil {

@@ -200,3 +200,22 @@ func BenchmarkUsed(b *testing.B) {
 		}
 	}
 }
+
+// Whoever knows a digest could open the blob otherwise: its own mode lets containers read it.
+func TestNobodyElseReachesBlobs(t *testing.T) {
+	dir := t.TempDir()
+	for _, made := range []string{"", "blobs", "tmp"} {
+		at := filepath.Join(dir, made)
+		if err := errors.Join(os.MkdirAll(at, 0o755), os.Chmod(at, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := disk.New(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range []string{"blobs", "tmp"} {
+		if st, err := os.Stat(filepath.Join(dir, own)); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", own, st.Mode(), err)
+		}
+	}
+}

@@ -40,7 +40,7 @@ type turn struct {
 
 // openCache opens a folder, which it makes, with what an earlier process left in it.
 func openCache(dir string, limit int64) (*cache, error) {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, blob.Full(err)
 	}
 	files, err := os.ReadDir(dir)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -17,11 +18,11 @@ var _ contract.Fronter = Contract{}
 
 // Front gives every parameter a file below the input or the output folder. The folders are the App Engine's own, or others
 // where the source has its own files there.
-func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
-	f := contract.Front{Contract: Contract{}.Name(), Example: contract.FrontPlaces{Inputs: exampleInputs, Outputs: exampleOutputs}}
+func (Contract) Front(t *task.Task, dir string) (contract.Front, []task.Finding) {
+	f := contract.Front{Contract: Contract{}.Name(), Dir: dir, Example: contract.FrontPlaces{Inputs: exampleInputs, Outputs: exampleOutputs}}
 	f.Inputs, f.Outputs = contract.SlotsOf(t)
-	found := append(contract.NameSlots(f.Inputs, contract.WordName), contract.NameSlots(f.Outputs, contract.WordName)...)
-	in, out := frontFolders(t)
+	found := append(contract.NameSlots(f.Inputs, "_", slotName), contract.NameSlots(f.Outputs, "_", slotName)...)
+	in, out := frontFolders(t, dir)
 	for i := range f.Inputs {
 		f.Inputs[i].Place = task.Place{Kind: task.PlaceFile, Path: path.Join(in, f.Inputs[i].Name)}
 	}
@@ -34,12 +35,18 @@ func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
 	return f, append(found, lost(t, f)...)
 }
 
-// frontFolders are the input and output folders of a converted task.
-func frontFolders(t *task.Task) (in, out string) {
+func slotName(s contract.Slot) string { return contract.WordName(s.Name) }
+
+// frontFolders are the input and output folders of a converted task. Where another front works in the image, it may have the
+// App Engine's own.
+func frontFolders(t *task.Task, dir string) (in, out string) {
+	if dir != contract.FrontDir {
+		return contract.FrontFolders(dir)
+	}
 	for _, p := range t.Parameters {
 		for _, taken := range []string{defaultInputFolder, defaultOutputFolder} {
 			if p.Place.Path == taken || strings.HasPrefix(p.Place.Path, taken+"/") || strings.HasPrefix(taken, p.Place.Path+"/") {
-				return contract.FrontInputs, contract.FrontOutputs
+				return contract.FrontFolders(dir)
 			}
 		}
 	}
@@ -85,6 +92,11 @@ func lost(t *task.Task, f contract.Front) []task.Finding {
 	if len(f.Inputs) == 0 {
 		add(task.SeverityWarning, "inputs", "", "today's App Engine cannot run a task without inputs, and this one has none")
 	}
+	for _, s := range f.Inputs {
+		if s.EmptyForNone() {
+			add(task.SeverityNote, "optional", "", "the array %s must be given; an empty one stands for no value", s.Name)
+		}
+	}
 	for _, s := range f.Outputs {
 		if s.Optional {
 			add(task.SeverityWarning, "optional", "", "the output %s may be missing; today's App Engine takes every output for mandatory", s.Name)
@@ -107,7 +119,7 @@ func (Contract) Documents(t *task.Task, f contract.Front, _ *contract.FrontExamp
 		title = strings.TrimSpace(title + " task")
 	}
 	short := cmp.Or(slug(title), "task")
-	in, out := frontFolders(t)
+	in, out := frontFolders(t, f.Dir)
 	w := &descriptorWriter{}
 	w.line(0, "$schema: https://cytomine.com/schema-store/tasks/task.v0.json")
 	w.value(0, "name", title)
@@ -172,6 +184,7 @@ func (w *descriptorWriter) side(name string, slots []contract.Slot) {
 			}
 		case ok:
 			w.value(2, "default", def)
+		case s.EmptyForNone(): // today's App Engine fails runs that leave an array out (LS)
 		case s.Optional || s.Default != nil:
 			w.line(2, "optional: true")
 		}
@@ -233,6 +246,8 @@ func frontType(t task.Type) map[string]any {
 		set("formats", t.Formats, len(t.Formats) > 0)
 	case task.Array:
 		out["subtype"] = frontType(*t.Item)
+		// Today's App Engine needs both (D43).
+		out["min_size"], out["max_size"] = 0, math.MaxInt32
 		set("min_size", t.MinItems, t.MinItems != nil)
 		set("max_size", t.MaxItems, t.MaxItems != nil)
 	}

@@ -308,6 +308,7 @@ func (l *loader) task(d *descriptor) *task.Task {
 		Contract: Contract{}.Name(), Dialect: l.dialect, Name: d.name, Version: d.version, Description: d.description,
 		Image: l.source, Parameters: d.parameters, Resources: d.resources, Exchange: task.Files, Network: d.network,
 		Labels: map[string]string{"namespace": d.namespace, "name_short": d.nameShort}, Notes: l.notes,
+		Wording: wording(),
 	}
 	if t.Name == "" {
 		t.Name = d.namespace

@@ -451,6 +451,6 @@ func (r *typeReader) array() bool {
 		return false
 	}
 	t, x, ok := r.typ(n, join(r.path, "subtype"))
-	r.t.Item, r.x.Item = &t, x
+	r.t.Item, r.x.Item, r.t.Indexed = &t, x, true
 	return ok
 }

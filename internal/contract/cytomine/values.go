@@ -1,8 +1,8 @@
 package cytomine
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"math"
 	"math/big"
 	"regexp"
@@ -57,44 +57,25 @@ func messageOf(t task.Type, err error) string {
 	if err == nil {
 		return ""
 	}
-	v, ok := errors.AsType[*task.Violation](err)
-	if !ok {
-		return msgType
+	return cmp.Or(wording().Of(t, err).Text, msgType)
+}
+
+// wording is how the App Engine words what is wrong with values.
+func wording() task.Wording {
+	w := task.Wording{
+		"min-items": {Code: codeDimensions, Text: msgDimensions}, "max-items": {Code: codeDimensions, Text: msgDimensions},
+		"file/kind": {}, "image/kind": {}, // what is no file on this machine, no server is ever given
 	}
-	switch v.Rule {
-	case "gt":
-		if t.GT == "" { // an infinity below an inclusive bound
-			return msgGE
-		}
-		return msgGT
-	case "lt":
-		if t.LT == "" {
-			return msgLE
-		}
-		return msgLT
-	case "min-length": // upstream uses the texts of the bounds for lengths
-		return msgGT
-	case "ge", "max-length":
-		return msgGE
-	case "le":
-		return msgLE
-	case "infinity":
-		return msgInfinity
-	case "nan":
-		return msgNaN
-	case "choices":
-		return msgNoMatch
-	case "before":
-		return msgBefore
-	case "after":
-		return msgAfter
-	case "min-items", "max-items":
-		return msgDimensions
+	for rule, text := range map[string]string{
+		"gt": msgGT, "ge": msgGE, "lt": msgLT, "le": msgLE, "infinity": msgInfinity, "nan": msgNaN,
+		"min-length": msgGT, "max-length": msgGE, // upstream uses the texts of the bounds for lengths
+		"choices": msgNoMatch, "before": msgBefore, "after": msgAfter,
+		"kind": msgType, "boolean/kind": msgNoMatch, "enumeration/kind": msgNoMatch, "geometry/kind": msgNoGeoJSON,
+		"file/max-bytes": msgFileSize, "image/max-bytes": msgImageSize,
+	} {
+		w[rule] = task.Words{Code: codeValue, Text: text}
 	}
-	if t.Kind == task.Boolean {
-		return msgNoMatch
-	}
-	return msgType
+	return w
 }
 
 // The documented forms of an integer in a file: binary, hexadecimal, decimal, and octal after a leading zero.

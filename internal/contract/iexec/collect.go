@@ -39,8 +39,9 @@ func (Contract) Collect(t *task.Task, x *task.Execution, left task.Leftovers) (t
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the folder of %s is missing: %w", mount, err)
 	}
 	defer root.Close()
-	c.digester = digester{files: contract.Folder{Root: root}, logs: c.logs(), callback: c.Callback, lenient: c.Lenient, longNames: c.LongNames, problems: newReport("")}
-	entries, err := walk(c.files)
+	c.digester = digester{files: contract.Folder{Root: root}, logs: c.logs(), callback: c.Callback, lenient: c.Lenient, longNames: c.LongNames,
+		archive: c.Archive, logsOver: c.LogsOver, problems: newReport("")}
+	entries, err := c.walk()
 	if err != nil {
 		return task.Collected{}, task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
 	}
@@ -114,7 +115,7 @@ func (c *collector) collectLegacy(entries []entry) error {
 
 // collectLater collects /iexec_out and the two streams.
 func (c *collector) collectLater(entries []entry) error {
-	c.outputs[outputResult] = task.Value{Path: c.dir}
+	result := task.Value{Path: c.dir}
 	for name, file := range map[string]string{outputStdout: c.left.Stdout, outputStderr: c.left.Stderr} {
 		if holdsAnything(file) {
 			c.outputs[name] = task.Value{Path: file}
@@ -122,10 +123,16 @@ func (c *collector) collectLater(entries []entry) error {
 	}
 	c.checkNames(entries)
 	for name := range c.digester.logs {
-		if _, own := c.regular(name); own {
+		switch _, own := c.regular(name); {
+		case own && c.LogsOver:
+			result.Except = append(result.Except, name)
+			c.warn("the app left its own %s: the log takes its place, as asked for", name)
+		case own:
 			c.warn("the app left its own %s: it is kept here, and workers write the log over it", name)
 		}
 	}
+	slices.Sort(result.Except)
+	c.outputs[outputResult] = result
 	if err := c.later(); err != nil {
 		return err
 	}
@@ -137,9 +144,16 @@ func (c *collector) collectLater(entries []entry) error {
 
 // deterministicOutput makes the one file that the app declared deterministic an output of its own.
 func (c *collector) deterministicOutput() {
-	if c.deterministic != "" {
-		c.outputs[outputDeterministic] = task.Value{Path: filepath.Join(c.dir, filepath.FromSlash(c.deterministic))}
+	if c.deterministic == "" {
+		return
 	}
+	file := filepath.Join(c.dir, filepath.FromSlash(c.deterministic))
+	if log := c.outputs[c.deterministic].Path; log != "" { // named like a log: it is the app's own file only where that is kept
+		if _, own := c.regular(c.deterministic); !own || c.LogsOver {
+			file = log
+		}
+	}
+	c.outputs[outputDeterministic] = task.Value{Path: file}
 }
 
 func holdsAnything(file string) bool {

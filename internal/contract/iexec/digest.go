@@ -34,6 +34,10 @@ type digester struct {
 	lenient bool
 	// longNames accepts names for which iExec drops the whole result.
 	longNames bool
+	// archive digests the result archive where there is no determinism file, as workers of v3 and v4 do.
+	archive bool
+	// logsOver lets the logs take the place of the app's own files of their names, as workers write them.
+	logsOver bool
 
 	digest, rule string
 	// covered are the files that the digest is of; deterministic is the one that the app declared so, when it is one.
@@ -71,6 +75,12 @@ type entry struct {
 	path string
 	mode fs.FileMode
 	size int64
+}
+
+// walk lists everything in the output folder in path order, but files in whose place a log is.
+func (d *digester) walk() ([]entry, error) {
+	entries, err := walk(d.files)
+	return slices.DeleteFunc(entries, func(e entry) bool { return d.logsOver && d.logs[e.path] != nil }), err
 }
 
 // walk lists everything in the folder in path order.

@@ -66,9 +66,25 @@ func (d *digester) later() error {
 		d.warn("consensus.iexec is the file of v2; workers from v5 on read computed.json")
 		return nil
 	}
+	if d.archive {
+		return d.wholeArchive()
+	}
 	f := d.problems.add(ruleNoDigest, contract.At{}, `write {"deterministic-output-path": "/iexec_out/<file>"} into $IEXEC_OUT/computed.json`, "computed.json is missing from IEXEC_OUT")
 	f.Why = "without it iExec has no digest and could not contribute"
 	return nil
+}
+
+// wholeArchive is the digest of v3 and v4 without a determinism file.
+func (d *digester) wholeArchive() error {
+	entries, err := d.walk()
+	if err != nil {
+		return task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
+	}
+	members, skipped := d.members(entries)
+	d.warn("there is no %s: workers of v3 and v4 would compare archives, which differ between them", determinismFile)
+	d.warnings = append(d.warnings, skipped...)
+	_, err = d.packed(members)
+	return err
 }
 
 var hex32 = regexp.MustCompile(`^(0x)?[0-9a-fA-F]{64}$`)
@@ -200,7 +216,9 @@ func (d *digester) deterministicPath(written string) error {
 		rel = "."
 	}
 	st, err := fs.Lstat(d.files, rel)
-	switch {
+	switch log := d.logs[rel]; {
+	case log != nil && (err != nil || d.logsOver):
+		return d.log(rel, clean, log)
 	case err != nil:
 		return d.wrong(ruleDeterministic, "write the file before computed.json names it", "deterministic-output-path %q does not exist", shorten(written))
 	case d.linkInside(rel):
@@ -219,6 +237,17 @@ func (d *digester) deterministicPath(written string) error {
 		d.warn("fragile: the log is part of the digest")
 	}
 	d.foundFile(rel, sum, "computed.json: sha256 of %s", clean)
+	return nil
+}
+
+// log digests a log that the app declared deterministic: workers write it beside the app's files before they digest them.
+func (d *digester) log(name, clean string, open opener) error {
+	sum, err := sumOf(open)
+	if err != nil {
+		return task.Errorf(task.ReasonEngine, "%s cannot be read: %w", clean, err)
+	}
+	d.warn("fragile: the log is part of the digest")
+	d.foundFile(name, sum, "computed.json: sha256 of %s", clean)
 	return nil
 }
 

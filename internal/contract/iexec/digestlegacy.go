@@ -68,9 +68,14 @@ func (d *digester) resultFile(changed []entry, alone bool) ([]byte, error) {
 	}
 	d.warn("there is no consensus.iexec: iExec v2 would compare archives, which differ between workers; write a deterministic %s", path.Join(folderV2, consensusFile))
 	d.warnings = append(d.warnings, skipped...)
+	return d.packed(members)
+}
+
+// packed digests the archive of the members.
+func (d *digester) packed(members []member) ([]byte, error) {
 	h := sha256.New()
 	if err := pack(h, members); err != nil {
-		return nil, err
+		return nil, task.Errorf(task.ReasonEngine, "the result cannot be digested: %w", err)
 	}
 	sum := h.Sum(nil)
 	d.found(sum, nil, ruleTextArchive)

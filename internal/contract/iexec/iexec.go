@@ -103,6 +103,10 @@ type plan struct {
 	Lenient bool `json:"lenient,omitempty"`
 	// LongNames accepts result files for whose names iExec drops the whole result.
 	LongNames bool `json:"longNames,omitempty"`
+	// Archive digests the result archive where v3 or v4 have no determinism file.
+	Archive bool `json:"archive,omitempty"`
+	// LogsOver lets the logs take the place of the app's own files of their names.
+	LogsOver bool `json:"logsOver,omitempty"`
 	// Checksum of the image, "0x…", empty when not pinned, with its place in the manifest.
 	Checksum   string      `json:"checksum,omitempty"`
 	ChecksumAt contract.At `json:"checksumAt,omitzero"`

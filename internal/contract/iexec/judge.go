@@ -23,8 +23,12 @@ func (Contract) JudgeRuns(a, b *task.Result) contract.Verdict {
 	case a.Digest == "" || b.Digest == "":
 		return contract.Verdict{Word: "no digest", Detail: "iExec could not contribute"}
 	case a.DigestRule == ruleTextArchive || b.DigestRule == ruleTextArchive:
-		// The archive here has no times in it; those that v2 workers make practically never agree.
-		return contract.Verdict{Pass: true, Word: "not reproducible", Detail: "v2 workers compare archives, so it works with trust 0 or 1 only; write a deterministic " + folderV2 + "/" + consensusFile}
+		// The archive here has no times in it; those that workers make practically never agree.
+		workers, wanted := "v2 workers", folderV2+"/"+consensusFile
+		if !ofLegacy(a) {
+			workers, wanted = "workers of v3 and v4", folderOut+"/"+determinismFile
+		}
+		return contract.Verdict{Pass: true, Word: "not reproducible", Detail: workers + " compare archives, so it works with trust 0 or 1 only; write a deterministic " + wanted}
 	case !same:
 		return contract.Verdict{Word: "not deterministic", Detail: "consensus is possible with trust 0 or 1, or in an enclave, only"}
 	case onlyFile(a.DigestRule):

@@ -24,7 +24,7 @@ type loader struct {
 
 	plan plan
 	task *task.Task
-	// wrong are the values that were reported to be of the wrong kind.
+	// wrong are the values that were reported, so that what else they are not is not.
 	wrong map[*contract.Node]bool
 	// standard runs an enclave app without its enclave, which the caller asked for.
 	standard bool
@@ -34,9 +34,9 @@ type loader struct {
 
 // Load reads the manifest, of any generation and form. Opts.Variant may force a generation from v3 on ("v3" to "v9"),
 // drop the demand for an enclave ("standard"), take any end of a v1 or v2 app for success ("any-end"), decode hexadecimal text as workers do ("lenient"), accept long names of result
-// files ("long-names"), and read params and checksums as workers do ("exact"); they are joined by commas.
+// files ("long-names"), digest the archive ("archive"), let the logs replace files of their names ("logs-over"), and read params and checksums as workers do ("exact"); they are joined by commas.
 func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
-	l := &loader{report: newReport(""), src: src, opts: opts, task: &task.Task{Contract: "iexec", Exchange: task.Files, FreeEnv: true}}
+	l := &loader{report: newReport(""), src: src, opts: opts, wrong: map[*contract.Node]bool{}, task: &task.Task{Contract: "iexec", Exchange: task.Files, FreeEnv: true}}
 	data, ok := l.open()
 	if !ok {
 		return nil, l.Findings
@@ -160,7 +160,8 @@ var topFields = []string{"name", "description", "license", "author", "social", "
 
 // variant reads what was asked for beyond the manifest.
 func (l *loader) variant() {
-	for _, w := range strings.FieldsFunc(l.opts.Variant, func(r rune) bool { return r == ',' || r == ' ' }) {
+	l.task.Variant = l.opts.Variant
+	for _, w := range variantWords(l.opts.Variant) {
 		later := !l.plan.Generation.legacy()
 		switch {
 		case w == "standard":
@@ -171,6 +172,10 @@ func (l *loader) variant() {
 			l.plan.Lenient = true
 		case later && w == "long-names":
 			l.plan.LongNames = true
+		case later && w == variantArchive:
+			l.plan.Archive = true
+		case later && w == variantLogsOver:
+			l.plan.LogsOver = true
 		case later && w == "exact":
 			l.exact = true
 		case later && (w == "v3" || w == "v4"):
@@ -181,11 +186,25 @@ func (l *loader) variant() {
 			l.plan.Generation, l.plan.HashNames = generationV5, true
 		case w == string(l.plan.Generation):
 		default:
-			l.add(ruleVariant, contract.At{}, `"standard"; for v1 and v2: any-end; for manifests from v3 on: lenient, long-names, exact, v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
+			l.add(ruleVariant, contract.At{}, `"standard"; for v1 and v2: any-end; for manifests from v3 on: lenient, long-names, archive, logs-over, exact, v3 to v9`, "there is no variant %q of a %s manifest", shorten(w), l.plan.Generation)
 			continue
 		}
 		l.note("as asked for: %s", w)
 	}
+	if l.plan.Archive && l.plan.Generation != generationV3 {
+		l.add(ruleVariant, contract.At{}, "leave it out, or ask for v3 or v4, too", "the variant %q is of v3 and v4, whose workers take the archive for a result without a determinism file", variantArchive)
+	}
+}
+
+// Variants by which results are digested in another way.
+const (
+	variantArchive  = "archive"
+	variantLogsOver = "logs-over"
+)
+
+// variantWords are the variants that one text asks for.
+func variantWords(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // nothingToRun handles the valid manifests that describe no app.
@@ -196,6 +215,7 @@ func (l *loader) nothingToRun() bool {
 		return false
 	case l.root.Has("dataset"):
 		what = "a dataset"
+		l.checksum(block{l, l.root.Get("dataset"), "dataset"}, "the dataset is not pinned", mendDatasetChecksum)
 	case l.root.Has("workerpool"), l.root.Has("workerPool"):
 		what = "a workerpool"
 	case l.root.Has("order"), l.root.Has("work"):
@@ -203,6 +223,9 @@ func (l *loader) nothingToRun() bool {
 		what = "a request without its app"
 	default:
 		what = "a contract-only project"
+	}
+	if l.plan.Generation == generationV5 {
+		l.othersOrders(block{l, l.root, ""}.block("order"))
 	}
 	l.plan.Nothing = what
 	l.task.Image.Kind = task.ImageReference
@@ -234,7 +257,7 @@ func (l *loader) fallbackName() string {
 func (l *loader) describeV1(top block) {
 	l.task.Name = top.text("name")
 	app := top.block("app")
-	if app.node == nil {
+	if l.root.Get("app").IsNull() {
 		app = top.block("data")
 	}
 	app.known("type", "envvars", "cpu", "os", "name", "price", "neededpackages")
@@ -268,7 +291,7 @@ func (l *loader) legacy(app, request block) {
 	docker := declared && l.legacyType(app)
 	l.plan.AppEnv = l.envvars(app)
 	l.plan.RequestEnv = l.envvars(request)
-	if n := app.node.Get("neededpackages"); !n.IsNull() {
+	if n := app.node.Get("neededpackages"); !n.IsNull() && !l.wrong[n] {
 		l.add(ruleUnknownField, n.Pos(), "", "%s is read by no worker's docker path", app.name("neededpackages"))
 	}
 	words := splitCmdline(request.text("cmdline"))
@@ -337,7 +360,12 @@ func (l *loader) envvars(b block) []task.EnvVar {
 		}
 		name, value, ok := strings.Cut(item, "=")
 		if name, value = strings.TrimSpace(name), strings.TrimSpace(value); !ok || name == "" || strings.ContainsRune(item, 0) {
-			l.add(ruleEnvItem, at, "write NAME=VALUE", "envvars item %q is not NAME=VALUE (items are separated by commas, so a value cannot hold a comma)", shorten(item))
+			mend := "write NAME=VALUE"
+			if only := strings.TrimSpace(b.text("envvars")) == item; only || strings.HasPrefix(item, imageVariable) {
+				mend = "write " + imageVariable + "=<image>"
+				l.wrong[b.node.Get("envvars")] = true // so that it is not missed, too
+			}
+			l.add(ruleEnvItem, at, mend, "envvars item %q is not NAME=VALUE (items are separated by commas, so a value cannot hold a comma)", shorten(item))
 			continue
 		}
 		if value == "" || strings.Contains(value, "=") {

@@ -36,31 +36,35 @@ func (l *loader) describeLater(top block) {
 	order := top.block("order")
 	order.known("apporder", "datasetorder", "workerpoolorder", "requestorder")
 	requested, offered := order.block("requestorder"), order.block("apporder")
-	data, pool := order.block("datasetorder"), order.block("workerpoolorder")
 	requested.known("app", "appmaxprice", "dataset", "datasetmaxprice", "workerpool", "workerpoolmaxprice", "requester", "volume", "tag",
 		"category", "trust", "beneficiary", "callback", "params", "salt", "sign")
 	offered.known("app", "appprice", "volume", "tag", "datasetrestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
-	data.known("dataset", "datasetprice", "volume", "tag", "apprestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
-	pool.known("workerpool", "workerpoolprice", "volume", "tag", "category", "trust", "apprestrict", "datasetrestrict", "requesterrestrict", "salt", "sign")
-
 	tee := l.tags(conf, requested, offered)
-	for _, b := range []block{data, pool} { // what others than the app's requester offer
-		if n := b.node.Get("tag"); !n.IsNull() {
-			l.tag(b, n)
-		}
-	}
+	l.othersOrders(order)
 	p := l.params(conf, requested, tee)
 	l.plan.Enclave = tee
 	l.trust(tee, conf, requested)
 	l.addresses(conf, requested)
 	l.plan.Callback = l.hasAddress("callback", conf, requested)
 	l.category(requested)
-	l.task.Parameters = append(l.task.Parameters, l.laterArgs(p.Args, conf, requested))
-	l.task.Parameters = append(l.task.Parameters, l.laterInputs(p.InputFiles)...)
+	l.task.Parameters = append(l.task.Parameters, l.laterArgs(p))
+	l.task.Parameters = append(l.task.Parameters, l.laterInputs(p)...)
 	l.task.Parameters = append(l.task.Parameters, l.laterDataset(top, l.hasAddress("dataset", conf, requested)))
 	l.task.Parameters = append(l.task.Parameters, botParameters()...)
 	l.task.Parameters = append(l.task.Parameters, l.secrets(p, tee)...)
 	l.outputs(folderOut, "Everything in /iexec_out.", digestLater, "consensus")
+}
+
+// othersOrders checks what others than the app's owner and its requester offer.
+func (l *loader) othersOrders(order block) {
+	data, pool := order.block("datasetorder"), order.block("workerpoolorder")
+	data.known("dataset", "datasetprice", "volume", "tag", "apprestrict", "workerpoolrestrict", "requesterrestrict", "salt", "sign")
+	pool.known("workerpool", "workerpoolprice", "volume", "tag", "category", "trust", "apprestrict", "datasetrestrict", "requesterrestrict", "salt", "sign")
+	for _, b := range []block{data, pool} {
+		if n := b.node.Get("tag"); !n.IsNull() {
+			l.tag(b, n)
+		}
+	}
 }
 
 var address = regexp.MustCompile(`^0x[0-9a-fA-F]{40}$`)
@@ -132,34 +136,43 @@ func (l *loader) enclave(app block) {
 	l.enclaveConfig(at, object)
 }
 
+// enclaveConfig checks the form of v5 and later. at is the place of all of it, for when it is a text.
 func (l *loader) enclaveConfig(at contract.At, n *contract.Node) {
-	framework := n.Get("framework")
-	if framework == nil {
-		framework = n.Get("provider")
+	wrong := func(key, mend, what string, args ...any) {
+		place := at
+		if member := l.root.Get("app").Get("mrenclave").Get(key); member != nil {
+			place = member.Pos()
+		}
+		l.add(ruleEnclaveForm, place, mend, what, args...)
 	}
-	name := strings.ToUpper(framework.Str())
+	key := "framework"
+	if !n.Has(key) {
+		key = "provider"
+	}
+	name := strings.ToUpper(n.Get(key).Str())
 	switch name {
 	case "SCONE", "GRAMINE", "TDX":
 	default:
-		l.add(ruleEnclaveForm, at, "write SCONE, GRAMINE or TDX", "app.mrenclave.framework is %q", shorten(name))
+		wrong(key, "write SCONE, GRAMINE or TDX", "app.mrenclave.framework is %q", shorten(name))
 	}
 	if name != "GRAMINE" {
 		if n.Get("entrypoint").Str() == "" {
-			l.add(ruleEnclaveForm, at, "name the program to start", "Empty entrypoint")
+			wrong("entrypoint", "name the program to start", "Empty entrypoint")
 		}
+		size := n.Get("heapSize")
 		text := "0"
-		if size := n.Get("heapSize"); !size.IsNull() {
-			text = size.Text // workers take a number in quotes too
+		if !size.IsNull() {
+			text = size.Text
 		}
-		if size, ok := task.ParseInteger(text); !ok || size.Sign() <= 0 {
-			l.add(ruleEnclaveForm, at, "write the number of bytes", "Empty or negative heap size: %s", shorten(text))
+		if bytes, ok := integer(size); !ok || bytes.Sign() <= 0 {
+			wrong("heapSize", "write the number of bytes", "Empty or negative heap size: %s", shorten(text))
 		}
 	}
 	if v := n.Get("version"); !v.IsNull() && !v.Is(contract.NodeString) {
-		l.add(ruleEnclaveForm, at, "put it in quotes", "app.mrenclave.version is a %s, must be a string", v.Kind)
+		wrong("version", "put it in quotes", "app.mrenclave.version is a %s, must be a string", v.Kind)
 	}
 	if f := n.Get("fingerprint").Str(); !fingerprint.MatchString(f) {
-		l.add(ruleEnclaveForm, at, "write 64 hexadecimal digits", "Fingerprint size is not 32: %s", shorten(f))
+		wrong("fingerprint", "write 64 hexadecimal digits", "Fingerprint size is not 32: %s", shorten(f))
 	}
 }
 
@@ -222,17 +235,13 @@ func (l *loader) tag(b block, n *contract.Node) *big.Int {
 	bits := new(big.Int)
 	if n.Is(contract.NodeString) && tagHex.MatchString(n.Text) {
 		bits.SetString(n.Text[2:], 16)
-		for i := range bits.BitLen() {
-			if bits.Bit(i) == 1 && i > 3 && i != bitGPU && i != bitGPUAlso {
-				l.add(ruleTagBits, n.Pos(), "", "Unknown bit %d in tag", i)
-			}
-		}
+		l.unknownBits(n, bits)
 	} else {
 		for _, name := range l.tagNames(b, n) {
-			if bit, ok := tagBits[name]; ok {
+			if bit, ok := tagBits[name.Text]; ok {
 				bits.SetBit(bits, bit, 1)
 			} else {
-				l.add(ruleTag, n.Pos(), "the tags are tee, scone, gramine, tdx and gpu", "Unknown tag %s", shorten(name))
+				l.add(ruleTag, name.Pos(), "the tags are tee, scone, gramine, tdx and gpu", "Unknown tag %s", shorten(name.Text))
 			}
 		}
 	}
@@ -255,17 +264,38 @@ func (l *loader) tag(b block, n *contract.Node) *big.Int {
 	return bits
 }
 
-func (l *loader) tagNames(b block, n *contract.Node) []string {
-	var names []string
+// unknownBits warns of the bits of a tag that mean nothing here, in one finding.
+func (l *loader) unknownBits(n *contract.Node, bits *big.Int) {
+	var unknown []string
+	for i := range bits.BitLen() {
+		if bits.Bit(i) == 1 && i > 3 && i != bitGPU && i != bitGPUAlso {
+			unknown = append(unknown, strconv.Itoa(i))
+		}
+	}
+	switch len(unknown) {
+	case 0:
+	case 1:
+		l.add(ruleTagBits, n.Pos(), "clear it", "Unknown bit %s in tag", unknown[0])
+	default:
+		l.add(ruleTagBits, n.Pos(), "clear them", "Unknown bit %s in tag, and %d more: %s", unknown[0], len(unknown)-1, shorten(strings.Join(unknown[1:], ", ")))
+	}
+}
+
+// tagNames are the names of a tag with their places.
+func (l *loader) tagNames(b block, n *contract.Node) []contract.Node {
+	var names []contract.Node
+	add := func(text string, at *contract.Node) {
+		names = append(names, contract.Node{Text: strings.TrimSpace(text), Line: at.Line, Column: at.Column})
+	}
 	switch n.Kind {
 	case contract.NodeList:
 		for _, it := range n.Items {
-			names = append(names, strings.TrimSpace(it.Text))
+			add(it.Text, it)
 		}
 	case contract.NodeString:
 		for _, name := range strings.Split(n.Text, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				names = append(names, name)
+			if strings.TrimSpace(name) != "" {
+				add(name, n)
 			}
 		}
 	default:
@@ -300,41 +330,41 @@ func (l *loader) params(conf, requested block, tee bool) params {
 	if why != "" {
 		l.add(ruleParams, n.Pos(), `write {"iexec_args": "…"} with known keys only: `+strings.Join(paramKeys, ", "),
 			"%s as a whole is taken for arguments, as workers do: %s", b.name("params"), why)
+	} else if n.Is(contract.NodeString) && p.Args == n.Text && p.Args != "" && l.plan.Generation == generationV5 {
+		l.add(ruleStorage, n.Pos(), `write {"iexec_args": "…", "iexec_result_storage_provider": "ipfs"}`, "params as plain text names no storage: workers of v9 upload the result and then report RESULT_LINK_MISSING")
 	}
-	l.checkParams(n, p, tee)
+	p.written = n
+	l.checkParams(p, tee)
 	return p
 }
 
 // checkParams holds the rules of the CLI for the values.
-func (l *loader) checkParams(n *contract.Node, p params, tee bool) {
-	at := n.Pos()
-	if plain := n.Is(contract.NodeString) && p.Args == n.Text && p.Args != ""; plain && l.plan.Generation == generationV5 {
-		l.add(ruleStorage, at, `write {"iexec_args": "…", "iexec_result_storage_provider": "ipfs"}`, "params as plain text names no storage: workers of v9 upload the result and then report RESULT_LINK_MISSING")
-	}
+func (l *loader) checkParams(p params, tee bool) {
+	const provider, secrets = "iexec_result_storage_provider", "iexec_secrets"
 	if p.Dropped {
-		l.add(ruleParams, at, "remove it", "%s is dropped here; today's workers would take all of params for arguments", droppedParam)
+		l.add(ruleParams, p.at(droppedParam), "remove it", "%s is dropped here; today's workers would take all of params for arguments", droppedParam)
 	}
 	if p.BulkCID != "" {
 		l.plan.Bulk = true
-		l.add(ruleBulk, at, "give one dataset with -i dataset=@FILE", "bulk_cid is fetched in enclaves only: the app finds IEXEC_BULK_SLICE_SIZE=0 here, as for a bulk that cannot be read")
+		l.add(ruleBulk, p.at("bulk_cid"), "give one dataset with -i dataset=@FILE", "bulk_cid is fetched in enclaves only: the app finds IEXEC_BULK_SLICE_SIZE=0 here, as for a bulk that cannot be read")
 	}
 	if p.Provider == "dropbox" && tee {
 		l.note("Dropbox is not offered here: the result stays on this machine")
 	}
 	if p.Encryption && !tee {
-		l.add(ruleEncryption, at, "remove iexec_result_encryption", "result encryption needs a TEE task (TASK_DESCRIPTION_INVALID)")
+		l.add(ruleEncryption, p.at("iexec_result_encryption"), "remove iexec_result_encryption", "result encryption needs a TEE task (TASK_DESCRIPTION_INVALID)")
 	}
 	switch {
 	case p.Provider == "" || p.Provider == "ipfs":
 	case p.Provider != "dropbox":
-		l.add(ruleParamValue, at, "write ipfs", "%q is not a valid storage provider, use one of the supported providers (dropbox, ipfs)", shorten(p.Provider))
+		l.add(ruleParamValue, p.at(provider), "write ipfs", "%q is not a valid storage provider, use one of the supported providers (dropbox, ipfs)", shorten(p.Provider))
 	case !tee:
-		l.add(ruleParamValue, at, "write ipfs", "iexec_result_storage_provider %q is not supported for non TEE tasks use supported storage provider ipfs", p.Provider)
+		l.add(ruleParamValue, p.at(provider), "write ipfs", "iexec_result_storage_provider %q is not supported for non TEE tasks use supported storage provider ipfs", p.Provider)
 	}
 	if len(p.Secrets) > 0 && !tee {
-		l.add(ruleParamValue, at, "remove it, and give values with -e", "iexec_secrets is not supported for non TEE tasks")
+		l.add(ruleParamValue, p.at(secrets), "remove it, and give values with -e", "iexec_secrets is not supported for non TEE tasks")
 	}
-	if names := n.Get("iexec_secrets"); names != nil && len(p.Secrets) > 0 {
+	if names := p.written.Get(secrets); names.Is(contract.NodeObject) && len(p.Secrets) > 0 {
 		for _, m := range names.Members {
 			if !m.Value.Is(contract.NodeString) {
 				l.add(ruleParamValue, m.Value.Pos(), "put it in quotes", "iexec_secrets mapping names must be strings")
@@ -343,10 +373,20 @@ func (l *loader) checkParams(n *contract.Node, p params, tee bool) {
 	}
 	for key := range p.Secrets {
 		if n, err := strconv.ParseUint(key, 10, 32); err != nil || n == 0 {
-			l.add(ruleParamValue, at, "number the secrets from 1", "iexec_secrets mapping keys must be strictly positive integers")
+			l.add(ruleParamValue, p.at(secrets), "number the secrets from 1", "iexec_secrets mapping keys must be strictly positive integers")
 			break
 		}
 	}
+}
+
+var digits = regexp.MustCompile(`^[+-]?[0-9]+$`)
+
+// integer is a number, or a text of digits as workers take it for one.
+func integer(n *contract.Node) (*big.Int, bool) {
+	if n.Is(contract.NodeNumber) || n.Is(contract.NodeString) && digits.MatchString(n.Text) {
+		return task.ParseInteger(n.Text)
+	}
+	return nil, false
 }
 
 // trust checks the wanted confidence, a number or a string.
@@ -356,8 +396,8 @@ func (l *loader) trust(tee bool, blocks ...block) {
 		if n.IsNull() {
 			continue
 		}
-		v, ok := task.ParseInteger(n.Text)
-		if n.Kind != contract.NodeNumber && n.Kind != contract.NodeString || !ok || v.Sign() < 0 {
+		v, ok := integer(n)
+		if !ok || v.Sign() < 0 {
 			l.add(ruleTrust, n.Pos(), "write 0 or more", "%s %q is not a number from 0", b.name("trust"), shorten(n.Text))
 			continue
 		}
@@ -375,44 +415,39 @@ var categories = [...]struct {
 
 func (l *loader) category(requested block) {
 	n := requested.node.Get("category")
-	if n.IsNull() {
+	if n.IsNull() || l.wrong[n] {
 		return
 	}
 	i, err := strconv.Atoi(n.Text)
 	if err != nil || i < 0 || i >= len(categories) {
-		l.add(ruleCategory, n.Pos(), "write 0 to 4", "category %s is not known: no time limit is taken from it", shorten(n.Text))
+		l.add(ruleCategory, n.Pos(), "write 0 to 4", "category %s is not known: no time limit is taken from it", written(n))
 		return
 	}
 	l.plan.Seconds = categories[i].seconds
 	l.note("time limit: %d s, by category %d (%s) of the request", l.plan.Seconds, i, categories[i].name)
 }
 
-func (l *loader) laterArgs(text string, conf, requested block) task.Parameter {
+func (l *loader) laterArgs(given params) task.Parameter {
 	p := task.Parameter{Name: paramArgs, Aliases: []string{"iexec_args", "cmdline"}, Direction: task.Input, Optional: true, Title: "arguments",
 		Description: "Split on spaces; single and double quotes group. Words after -- replace it and are not split.",
 		Type:        task.Type{Kind: task.String}, Place: task.Place{Kind: task.PlaceArgs}}
-	at := conf.node.Get("params").Pos()
-	if conf.node.Get("params").IsNull() {
-		at = requested.node.Get("params").Pos()
+	if given.Args != "" {
+		p.Default = &task.Value{Text: given.Args}
 	}
-	if text != "" {
-		p.Default = &task.Value{Text: text}
-	}
-	if _, ok := splitArgs(text); !ok {
-		l.add(ruleUnbalanced, at, "close the quote", "unbalanced quotes in %s", shorten(text)).Why = "upstream silently runs with no arguments"
+	if _, ok := splitArgs(given.Args); !ok {
+		l.add(ruleUnbalanced, given.at("iexec_args"), "close the quote", "unbalanced quotes in %s", shorten(given.Args)).Why = "upstream silently runs with no arguments"
 	}
 	return p
 }
 
 // laterInputs describes the input files: the list, and its first item by the short name.
-func (l *loader) laterInputs(urls []string) []task.Parameter {
-	at := l.root.Get("buyConf").Get("params").Get("iexec_input_files")
+func (l *loader) laterInputs(given params) []task.Parameter {
 	names := map[string]string{}
 	var places []string
-	for i, u := range urls {
-		pos := at.Pos()
-		if at.Is(contract.NodeList) && i < len(at.Items) {
-			pos = at.Items[i].Pos()
+	for i, u := range given.InputFiles {
+		pos := given.at("iexec_input_files")
+		if list := given.written.Get("iexec_input_files"); list.Is(contract.NodeList) {
+			pos = list.Items[i].Pos()
 		}
 		in, ok := laterURL(u)
 		if !ok {
@@ -441,11 +476,13 @@ func (l *loader) laterInputs(urls []string) []task.Parameter {
 	return []task.Parameter{first, list}
 }
 
+const mendDatasetChecksum = "write 0x and what `sha256sum` shows for the file"
+
 // laterDataset describes the dataset. It takes part when the request names one, or when a caller gives one.
 func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	b := top.block("dataset")
 	b.known("owner", "name", "multiaddr", "checksum", "price")
-	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned", "write 0x and what `sha256sum` shows for the file")}
+	l.plan.Dataset = dataset{Name: b.text("name"), URL: b.text("multiaddr"), Checksum: l.checksum(b, "the dataset is not pinned", mendDatasetChecksum)}
 	if zero := b.text("checksum"); l.exact && zero != "" && isZeroAddress(zero) {
 		l.plan.Dataset.Checksum = zero
 	}
@@ -458,14 +495,14 @@ func (l *loader) laterDataset(top block, named bool) task.Parameter {
 	if _, ok := laterURL(l.plan.Dataset.URL); ok && named {
 		l.plan.Dataset.Fetch = true
 		if b.text("checksum") == "" {
-			l.add(ruleChecksumZero, b.node.Pos(), "write 0x and what `sha256sum` shows for the file", "dataset.checksum is missing: the dataset is not pinned, and workers run without it")
+			l.add(ruleChecksumZero, b.node.Pos(), mendDatasetChecksum, "dataset.checksum is missing: the dataset is not pinned, and workers run without it")
 		}
 		l.note("dataset: fetched from %s, unless one is given", l.plan.Dataset.URL)
 	}
 	p := task.Parameter{Name: paramDataset, Direction: task.Input, Optional: !named || l.plan.Dataset.Fetch, Title: "dataset",
 		Description: "The dataset's file, placed in /iexec_in.", Type: task.Type{Kind: task.FileKind, URLs: true}, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
 	if named && !l.plan.Dataset.Fetch {
-		l.add(ruleDatasetAddress, l.root.Pos(), "give the file with -i dataset=@FILE", "the request names the dataset %s, and the manifest no address that its file could be fetched from", l.plan.Dataset.Address)
+		l.add(ruleDatasetAddress, l.root.Pos(), "give the file with -i dataset=@FILE", "the request names the dataset %s, and the manifest no address that its file could be fetched from", shorten(l.plan.Dataset.Address))
 	}
 	if l.plan.Dataset.URL != "" {
 		p.Description += " The manifest names " + l.plan.Dataset.URL + "."

@@ -1,6 +1,7 @@
 package iexec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,12 @@ type params struct {
 	BulkCID    string
 	// Dropped tells of droppedParam.
 	Dropped bool
+	// written is where the manifest has them; an object when it has them so, nil when it has none.
+	written *contract.Node
 }
+
+// at is the place of one of them, or of all where they are one text.
+func (p params) at(key string) contract.At { return cmp.Or(p.written.Get(key).Pos(), p.written.Pos()) }
 
 // The keys that a worker knows (iExec reference, section 2.6). Any other key turns the whole text into arguments.
 var paramKeys = []string{"iexec_args", "iexec_input_files", "iexec_secrets", "iexec_result_encryption",
@@ -65,12 +71,6 @@ func (l *loader) paramsOf(n *contract.Node, manifest bool) (p params, why string
 	}
 	p.Dropped = n.Has(droppedParam)
 	wrong := func(key, want string) string { return fmt.Sprintf("%s is not %s", key, want) }
-	if v := n.Get("iexec_args"); !v.IsNull() {
-		if v.Kind == contract.NodeObject || v.Kind == contract.NodeList {
-			return params{}, wrong("iexec_args", "a text")
-		}
-		p.Args = v.Text
-	}
 	switch v := n.Get("iexec_input_files"); {
 	case v.IsNull():
 	case v.Kind == contract.NodeList:
@@ -110,12 +110,18 @@ func (l *loader) paramsOf(n *contract.Node, manifest bool) (p params, why string
 			return params{}, wrong("iexec_result_encryption", "true or false")
 		}
 	}
-	for _, key := range []string{"iexec_result_storage_provider", "iexec_result_storage_proxy", "bulk_cid"} {
-		if v := n.Get(key); v.Is(contract.NodeObject) || v.Is(contract.NodeList) {
-			return params{}, wrong(key, "a text")
+	for _, text := range []struct {
+		key string
+		to  *string
+	}{{"iexec_args", &p.Args}, {"iexec_result_storage_provider", &p.Provider}, {"iexec_result_storage_proxy", &p.Proxy}, {"bulk_cid", &p.BulkCID}} {
+		switch v := n.Get(text.key); {
+		case v.IsNull():
+		case v.Kind == contract.NodeObject, v.Kind == contract.NodeList:
+			return params{}, wrong(text.key, "a text")
+		default:
+			*text.to = v.Text // workers take numbers and booleans for texts
 		}
 	}
-	p.Provider, p.Proxy, p.BulkCID = n.Get("iexec_result_storage_provider").Str(), n.Get("iexec_result_storage_proxy").Str(), n.Get("bulk_cid").Str()
 	return p, ""
 }
 

@@ -14,6 +14,8 @@ type kept struct {
 	Callback   bool       `json:"callback,omitempty"`
 	Lenient    bool       `json:"lenient,omitempty"`
 	LongNames  bool       `json:"longNames,omitempty"`
+	Archive    bool       `json:"archive,omitempty"`
+	LogsOver   bool       `json:"logsOver,omitempty"`
 }
 
 // Prepare makes the one container of a task: the folder /iexec with its inputs (v1, v2), or /iexec_in and /iexec_out.
@@ -33,7 +35,7 @@ func (Contract) Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task
 	if p.Seconds > 0 {
 		x.Timeouts.Run = time.Duration(p.Seconds) * time.Second
 	}
-	if x.Detail, err = json.Marshal(kept{p.Generation, p.Callback, p.Lenient, p.LongNames}); err != nil {
+	if x.Detail, err = json.Marshal(kept{p.Generation, p.Callback, p.Lenient, p.LongNames, p.Archive, p.LogsOver}); err != nil {
 		return nil, task.Errorf(task.ReasonEngine, "the execution cannot be stored: %w", err)
 	}
 	x.Process.Args, err = words(p, v)

@@ -1,7 +1,6 @@
 package iexec
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -64,9 +63,6 @@ func prepareLater(x *task.Execution, p plan, t *task.Task, v task.Values) error 
 func laterInputs(p plan, v task.Values) ([]stagedInput, error) {
 	given := v.Inputs[paramInputs].Items
 	first := v.Inputs[paramInput]
-	if v.Body != nil {
-		first.Path = cmp.Or(first.Path, v.Body.Path)
-	}
 	named := first.Path != "" || first.Text != ""
 	if v.Given[paramInputs] && named {
 		return nil, task.Errorf(task.ReasonInput, "both %s and %s are given", paramInput, paramInputs).WithHint("give all files with %s", paramInputs)
@@ -87,12 +83,8 @@ func laterInputs(p plan, v task.Values) ([]stagedInput, error) {
 	for _, g := range given[min(len(p.Inputs), len(given)):] {
 		inputs = append(inputs, stagedInput{base: filepath.Base(g.Path)}.by(g))
 	}
-	switch {
-	case len(p.Inputs) > 0:
-	case named:
+	if len(p.Inputs) == 0 && named {
 		inputs = append(inputs, stagedInput{base: filepath.Base(first.Path)}.by(first))
-	case v.Body != nil:
-		inputs = append(inputs, stagedInput{file: task.File{Text: v.Body.Text}, base: "input"})
 	}
 	return inputs, nil
 }

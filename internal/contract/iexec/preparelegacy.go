@@ -97,13 +97,6 @@ func legacyInput(p plan, v task.Values) (files []task.File, note string, err err
 	switch {
 	case given != "":
 		return legacyFile(given, name)
-	case v.Body != nil && v.Body.Path != "":
-		return legacyFile(v.Body.Path, name)
-	case v.Body != nil:
-		if name == "" {
-			name = "input"
-		}
-		return []task.File{{Path: name, Text: v.Body.Text}}, "", nil
 	case len(p.Inputs) == 0:
 		return nil, "", nil
 	}

@@ -79,6 +79,8 @@ func sniff(n *contract.Node) (generation, string) {
 		return generationV1, "name and work stand at the top"
 	case n.Has("name") && (n.Get("data").Has("type") || app.Has("type")):
 		return generationV1, "name stands at the top beside an app with a type"
+	case app.Has("envvars"):
+		return generationV1, "app.envvars is present"
 	case app.Is(contract.NodeObject) && (app.Has("owner") || app.Has("type") || app.Has("checksum") || app.Has("mrenclave") || n.Has("buyConf")):
 		g, why := laterGeneration(n)
 		return g, strings.Replace(why, "app.multiaddr is present", "app has fields of v3 and later", 1)

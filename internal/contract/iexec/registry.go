@@ -2,6 +2,7 @@ package iexec
 
 import (
 	"bytes"
+	"cmp"
 	"image/jpeg"
 	"image/png"
 	"io/fs"
@@ -24,12 +25,14 @@ func (l *loader) registry(top block) {
 
 func (l *loader) registryDescription(top block) {
 	n := utf8.RuneCountInString(l.task.Description)
-	at := top.node.Get("description").Pos()
+	at := cmp.Or(top.node.Get("description").Pos(), l.root.Pos())
 	switch {
+	case l.wrong[top.node.Get("description")]:
+	case !top.node.Has("description") && !l.plan.Generation.legacy() && l.plan.Nothing == "": // told as a field that is missing
 	case n < 150:
-		l.add(ruleDescription, at, "", "description must be at least 150 characters").Why = "the public dapp registry asks for it"
+		l.add(ruleDescription, at, "say what the dapp does, how it is called, and what comes out", "description must be at least 150 characters").Why = "the public dapp registry asks for it"
 	case n > 2000 && !l.plan.Generation.legacy():
-		l.add(ruleDescription, at, "", "description must be at most 2000 characters").Why = "the public dapp registry asks for it"
+		l.add(ruleDescription, at, "shorten it", "description must be at most 2000 characters").Why = "the public dapp registry asks for it"
 	}
 }
 
@@ -44,7 +47,7 @@ func (l *loader) registryLogo(top block) {
 	}
 	data, err := contract.ReadText(l.src.FS, path.Join(l.dir, name))
 	if err != nil || !fs.ValidPath(path.Join(l.dir, name)) {
-		l.add(ruleLogo, at, "", "missing %q logo image file", shorten(name))
+		l.add(ruleLogo, at, "put it beside the manifest, or name the file that is there", "missing %q logo image file", shorten(name))
 		return
 	}
 	extension := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
@@ -52,16 +55,32 @@ func (l *loader) registryLogo(top block) {
 	config, err := png.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		format = "jpg"
-		if config, err = jpeg.DecodeConfig(bytes.NewReader(data)); err != nil {
-			return // SVG and other formats have no size that can be told here
-		}
+		config, err = jpeg.DecodeConfig(bytes.NewReader(data))
 	}
-	if extension != format && !(extension == "jpeg" && format == "jpg") {
-		l.add(ruleLogo, at, "", "extension mismatch: %s =/= %s", extension, format)
+	raster := extension == "png" || extension == "jpg" || extension == "jpeg"
+	switch {
+	case err != nil && raster:
+		l.add(ruleLogo, at, "save it as "+extension, "extension mismatch: %s =/= %s", extension, formatOf(data))
+	case err != nil: // SVG and other formats have no size that can be told here
+	case extension != format && !(extension == "jpeg" && format == "jpg"):
+		l.add(ruleLogo, at, "rename it", "extension mismatch: %s =/= %s", extension, format)
 	}
-	if config.Width != logoSide || config.Height != logoSide {
-		l.add(ruleLogo, at, "", "%s dimensions should be 180px by 180px, NOT %d by %d", name, config.Width, config.Height)
+	if err == nil && (config.Width != logoSide || config.Height != logoSide) {
+		l.add(ruleLogo, at, "scale it", "%s dimensions should be 180px by 180px, NOT %d by %d", shorten(name), config.Width, config.Height)
 	}
+}
+
+// formatOf names what else a logo is than PNG or JPEG, so far as its first bytes tell.
+func formatOf(data []byte) string {
+	switch {
+	case bytes.HasPrefix(data, []byte("GIF8")):
+		return "gif"
+	case len(data) > 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return "webp"
+	case bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")):
+		return "svg"
+	}
+	return "unknown"
 }
 
 // registryFields lists what the registry of SDK 8 demands of an app.
@@ -82,7 +101,7 @@ func (l *loader) registryFields(top block) {
 		}
 	}
 	if len(missing) > 0 {
-		l.add(ruleRegistry, l.root.Pos(), "", "the dapp registry also demands %s", strings.Join(missing, ", "))
+		l.add(ruleRegistry, l.root.Pos(), "add them before it is published", "the dapp registry also demands %s", strings.Join(missing, ", "))
 	}
 }
 
@@ -97,5 +116,5 @@ func (l *loader) deployed() {
 	if err == nil && n.Get("app").Is(contract.NodeObject) {
 		return
 	}
-	l.add(ruleDeployed, contract.At{}, "", `missing app field. You should run "iexec app deploy"`).File = file
+	l.add(ruleDeployed, contract.At{}, `write {"app": {"<chain id>": "0x…"}}`, `missing app field. You should run "iexec app deploy"`).File = file
 }

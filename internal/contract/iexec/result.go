@@ -58,7 +58,7 @@ func (Contract) DigestResult(r contract.ResultFiles) (contract.ResultDigest, err
 	if err != nil {
 		return contract.ResultDigest{}, err
 	}
-	entries, err := walk(d.files)
+	entries, err := d.walk()
 	if err != nil {
 		return contract.ResultDigest{}, task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
 	}
@@ -110,7 +110,9 @@ func resultDigester(r contract.ResultFiles) (d *digester, legacy bool, err error
 	d.longNames = true // a run of ours succeeded with them only where they were allowed
 	d.callback = strings.Contains(r.Result.DigestRule, ruleTextCallback)
 	d.lenient = strings.Contains(r.Result.DigestRule, ruleTextLenient)
-	legacy = strings.HasPrefix(r.Result.Dialect, string(generationV1)) || strings.HasPrefix(r.Result.Dialect, string(generationV2))
+	d.archive = r.Result.DigestRule == ruleTextArchive
+	d.logsOver = slices.Contains(variantWords(r.Result.Variant), variantLogsOver)
+	legacy = ofLegacy(r.Result)
 	streams := map[string]string{outputStdout: outputPath(r.Result, outputStdout), outputStderr: outputPath(r.Result, outputStderr)}
 	if legacy {
 		streams = map[string]string{outputStdout: logOutput}
@@ -121,6 +123,11 @@ func resultDigester(r contract.ResultFiles) (d *digester, legacy bool, err error
 		}
 	}
 	return d, legacy, nil
+}
+
+// ofLegacy tells that v1 or v2 made a result.
+func ofLegacy(r *task.Result) bool {
+	return strings.HasPrefix(r.Dialect, string(generationV1)) || strings.HasPrefix(r.Dialect, string(generationV2))
 }
 
 // outputPath is where an output lies in a published result.
@@ -150,7 +157,7 @@ func (Contract) PackResult(r contract.ResultFiles, w io.Writer) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	entries, err := walk(d.files)
+	entries, err := d.walk()
 	if err != nil {
 		return nil, task.Errorf(task.ReasonEngine, "the result cannot be read: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,9 +32,11 @@ func publish(t *testing.T, tk *task.Task, left files, log string, change func(l 
 	})
 	all := files{"log": log}
 	for name, text := range left {
-		all["result/"+name] = text
+		if !slices.Contains(got.Outputs["result"].Except, name) {
+			all["result/"+name] = text
+		}
 	}
-	res := &task.Result{Contract: "iexec", State: task.Succeeded, Dialect: dialect, Digest: got.Digest, DigestRule: got.DigestRule}
+	res := &task.Result{Contract: "iexec", State: task.Succeeded, Dialect: dialect, Variant: tk.Variant, Digest: got.Digest, DigestRule: got.DigestRule}
 	for name := range got.Outputs {
 		res.Outputs = append(res.Outputs, task.OutputResult{Name: name, Path: name})
 	}
@@ -231,6 +234,61 @@ func TestCompatibilityVariants(t *testing.T) {
 	exact := variant(zero, "exact")
 	if _, err := iexec.New().Prepare(exact, task.ImageFacts{}, bind(t, exact, map[string]string{"dataset": file})); err == nil || !strings.Contains(err.Error(), "DATASET_FILE_BAD_CHECKSUM") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A log that computed.json names counts as workers write it: beside the app's files, and in their place when that is asked for.
+func TestLogsInTheDigest(t *testing.T) {
+	const hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+	named := files{"computed.json": `{"deterministic-output-path": "/iexec_out/stdout.txt"}`}
+	own := files{"computed.json": named["computed.json"], "stdout.txt": "A result"}
+	for _, tc := range []struct {
+		name, variant, digest string
+		left                  files
+	}{
+		{"a log", "", hello, named},
+		{"an app's own file", "", "d885f429a59e0816822fc0927be6a6af20ade2c79db49df6c6022f79cb27ac16", own},
+		{"logs over", "logs-over", hello, own},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tk, findings := iexec.New().Load(v5(`{}`).source(t), contract.Options{Variant: tc.variant})
+			if tk == nil || task.HasErrors(findings) {
+				t.Fatal(findings)
+			}
+			r := publish(t, tk, tc.left, "hello", nil)
+			if r.Result.Digest != tc.digest {
+				t.Errorf("digest %s, want %s", r.Result.Digest, tc.digest)
+			}
+			if got := digest(t, r); got.Digest != tc.digest {
+				t.Errorf("computed again: %+v", got)
+			}
+		})
+	}
+	tk := mustLoad(t, v5(`{}`))
+	if got := run(t, tk, nil, named, nil); got.Failure == nil {
+		t.Errorf("a log without anything is digested: %+v", got)
+	}
+}
+
+// Workers of v3 and v4 take the archive where there is no determinism file.
+func TestArchiveDigest(t *testing.T) {
+	load := func(variant string) (*task.Task, []task.Finding) {
+		return iexec.New().Load(v5(`{}`).source(t), contract.Options{Variant: variant})
+	}
+	if _, findings := load("archive"); !task.HasErrors(findings) {
+		t.Error("the variant is taken for v5")
+	}
+	tk, findings := load("v3,archive")
+	if tk == nil || task.HasErrors(findings) {
+		t.Fatal(findings)
+	}
+	r := publish(t, tk, files{"x": "1"}, "", nil)
+	got := digest(t, r)
+	if r.Result.Digest == "" || got.Digest != r.Result.Digest || !strings.Contains(got.Rule, "archive") {
+		t.Errorf("%+v of %+v", got, r.Result)
+	}
+	if v := (iexec.Contract{}).JudgeRuns(r.Result, r.Result); v.Word != "not reproducible" || !strings.Contains(v.Detail, "determinism.iexec") {
+		t.Error(v)
 	}
 }
 

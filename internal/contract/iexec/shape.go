@@ -3,6 +3,7 @@ package iexec
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"longshore/internal/contract"
@@ -13,14 +14,16 @@ type shape struct {
 	kinds []contract.NodeKind
 	// words say what to write.
 	words string
+	// amount tells that a number is of money or a count.
+	amount bool
 }
 
 // A field's shapes.
-func textShape() shape   { return shape{[]contract.NodeKind{contract.NodeString}, "a string"} }
-func objectShape() shape { return shape{[]contract.NodeKind{contract.NodeObject}, "an object"} }
-func listShape() shape   { return shape{[]contract.NodeKind{contract.NodeList}, "a list"} }
+func textShape() shape   { return shape{[]contract.NodeKind{contract.NodeString}, "a string", false} }
+func objectShape() shape { return shape{[]contract.NodeKind{contract.NodeObject}, "an object", false} }
+func listShape() shape   { return shape{[]contract.NodeKind{contract.NodeList}, "a list", false} }
 func numberShape() shape {
-	return shape{[]contract.NodeKind{contract.NodeNumber, contract.NodeString}, "a whole number"}
+	return shape{[]contract.NodeKind{contract.NodeNumber, contract.NodeString}, "a whole number", true}
 }
 
 // shapes are the fields of manifests of every generation by their path (iExec reference, sections 2.2 to 2.4); "*" stands for
@@ -33,7 +36,7 @@ func shapes() map[string]shape {
 		"app.price": number, "dataset.price": number, "order.buy.params": object, "category.workClockTimeRef": number,
 		"workerPool.subscriptionLockStakePolicy": number, "workerPool.subscriptionMinimumStakePolicy": number, "workerPool.subscriptionMinimumScorePolicy": number,
 		"order.sell.category": number, "order.sell.value": number, "order.sell.volume": number,
-		"order.requestorder.category": number,
+		"order.requestorder.category": {number.kinds, number.words, false}, // has a rule of its own
 	}
 	for path, names := range map[string]string{
 		"":                      "name description license author logo repo type",
@@ -87,8 +90,8 @@ func (l *loader) shapeOf(path string, n *contract.Node, all map[string]shape) {
 	case known && !slices.Contains(want.kinds, n.Kind):
 		l.wrongKind(n, path, want.words)
 		return
-	case known && slices.Contains(want.kinds, contract.NodeNumber) && !amount.MatchString(n.Text):
-		l.add(ruleAmount, n.Pos(), "write an integer from 0, in nRLC where it is money", "%s: %s is not a valid amount", path, shorten(n.Text))
+	case want.amount && !amount.MatchString(n.Text):
+		l.add(ruleAmount, n.Pos(), "write an integer from 0, in nRLC where it is money", "%s: %s is not a valid amount", path, written(n))
 		return
 	}
 	for i := range n.Members {
@@ -100,13 +103,18 @@ func (l *loader) shapeOf(path string, n *contract.Node, all map[string]shape) {
 	}
 }
 
+// written is a value as a message shows it: blank texts are seen.
+func written(n *contract.Node) string {
+	if strings.TrimSpace(n.Text) == "" {
+		return strconv.Quote(n.Text)
+	}
+	return shorten(n.Text)
+}
+
 // wrongKind reports a value of the wrong kind, once.
 func (l *loader) wrongKind(n *contract.Node, path, want string) {
 	if l.wrong[n] {
 		return
-	}
-	if l.wrong == nil {
-		l.wrong = map[*contract.Node]bool{}
 	}
 	l.wrong[n] = true
 	mend := "write " + want

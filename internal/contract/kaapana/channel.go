@@ -16,6 +16,9 @@ var (
 	volumeName    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 )
 
+// maxPath is the longest path that Linux takes.
+const maxPath = 4095
+
 // maxVolumeName is what is left of a Kubernetes label for the name behind "vol-".
 const maxVolumeName = 59
 
@@ -34,7 +37,7 @@ func (r *reader) channels(n *contract.Node, path, key string) []channel {
 
 func (r *reader) channel(n *contract.Node, at string, output bool) channel {
 	r.fields(n, "a channel", channelFields)
-	c := channel{At: n.Pos(), Name: r.text(n, at, "name"), Description: r.optionalText(n, at, "description")}
+	c := channel{At: n.Pos(), Name: r.checkedText(n, at, "name"), Description: r.optionalText(n, at, "description")}
 	if n.Get("description").IsNull() {
 		f := r.Add(task.SeverityNote, ruleChannelDescription, n.Pos(), "The seed asks for a description; say how the data is laid out.")
 		f.Mend = "add \"description\""
@@ -42,7 +45,7 @@ func (r *reader) channel(n *contract.Node, at string, output bool) channel {
 	if name := n.Get("name"); name.Is(contract.NodeString) {
 		r.checkChannelName(c.Name, name.Pos())
 	}
-	if p := r.text(n, at, "mounted_path"); n.Get("mounted_path").Is(contract.NodeString) {
+	if p := r.checkedText(n, at, "mounted_path"); n.Get("mounted_path").Is(contract.NodeString) {
 		c.Path = r.mountPath(p, n.Get("mounted_path").Pos())
 	}
 	rule := n.Get("scale_rule")
@@ -66,16 +69,17 @@ func (r *reader) checkChannelName(name string, at contract.At) {
 	}
 }
 
-// mountPath makes a mounted_path absolute and clean, and refuses what nothing may be mounted at.
+// mountPath makes a mounted_path absolute and clean, and refuses what nothing may be mounted at: then it answers "".
 func (r *reader) mountPath(given string, at contract.At) string {
 	clean := path.Clean("/" + given)
-	bad := clean == "/" || strings.ContainsAny(given, ":\x00") || hasDotDot(given)
+	bad := clean == "/" || strings.ContainsAny(given, ":\x00") || hasDotDot(given) || len(given) > maxPath
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		bad = bad || clean == dir || strings.HasPrefix(clean, dir+"/")
 	}
 	switch {
 	case bad:
 		r.Error(rulePathForbidden, at, "choose a folder of its own, such as /data/in", "Nothing may be mounted at `%s`.", given)
+		return ""
 	case !strings.HasPrefix(given, "/"):
 		r.Warn(rulePathRelative, at, "write /"+given, "`%s` is taken as `/%s`; Docker refuses relative mount paths.", given, given)
 	}
@@ -129,12 +133,20 @@ func (r *reader) checkPaths(channels []channel) {
 		}
 	}
 	for _, c := range channels {
-		for dir := path.Dir(c.Path); len(dir) > 1; dir = path.Dir(dir) {
-			if _, ok := at[dir]; ok {
-				r.Warn(rulePathNested, c.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", c.Path, dir)
-			}
+		if outer := outerOf(c.Path, at); outer != "" {
+			r.Warn(rulePathNested, c.At, "use paths beside each other", "`%s` lies inside `%s`; the mount point must exist there.", c.Path, outer)
 		}
 	}
+}
+
+// outerOf is the innermost of paths that the clean path p lies in, or "".
+func outerOf[V any](p string, paths map[string]V) string {
+	for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
+		if _, ok := paths[p[:i]]; ok {
+			return p[:i]
+		}
+	}
+	return ""
 }
 
 // inside tells whether the clean path p lies below dir.

@@ -3,7 +3,6 @@ package kaapana
 import (
 	"fmt"
 	"math/big"
-	"slices"
 
 	"longshore/internal/contract"
 	"longshore/internal/task"
@@ -29,14 +28,18 @@ func compatOf(opts contract.Options) string {
 
 // loosen makes every variable a free text: Kaapana enforces neither type nor choices nor adjustable.
 func loosen(ps []task.Parameter, u *template) {
+	values := map[string]string{}
+	for _, v := range u.Env {
+		values[v.Name] = v.Value
+	}
 	for i := range ps {
 		p := &ps[i]
 		if p.Place.Kind != task.PlaceEnv {
 			continue
 		}
 		p.Type, p.Fixed, p.Optional = task.Type{Kind: task.String, Verbatim: true}, false, true
-		if j := slices.IndexFunc(u.Env, func(v variable) bool { return v.Name == p.Place.Name }); j >= 0 {
-			p.Default = &task.Value{Text: u.Env[j].Value}
+		if text, ok := values[p.Place.Name]; ok {
+			p.Default = &task.Value{Text: text}
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (r *reader) container(n *contract.Node) *document {
 			continue
 		}
 		t := r.template(it, path, false)
-		if seen[t.Identifier] {
+		if seen[t.Identifier] && it.Get("identifier").Is(contract.NodeString) {
 			r.Warn(ruleTemplateTwice, it.Get("identifier").Pos(), "give each template its own identifier", "`%s` is defined twice; Kaapana uses the first.", t.Identifier)
 			continue
 		}
@@ -225,27 +225,32 @@ func (r *reader) command(n *contract.Node, path string) []string {
 	return words
 }
 
-// strings reads a list of strings.
+// strings reads a list of strings; nil when any is of another type, as nothing can be said of the list then.
 func (r *reader) strings(n *contract.Node, path string) []string {
 	if !n.Is(contract.NodeList) {
 		r.wrongType(n, path, "a list of strings")
 		return nil
 	}
 	var out []string
+	wrong := false
 	for i, it := range n.Items {
 		if !it.Is(contract.NodeString) {
 			r.wrongType(it, fmt.Sprintf("%s[%d]", path, i), "a string")
+			wrong = true
 			continue
 		}
 		r.noNUL(it, fmt.Sprintf("%s[%d]", path, i))
 		out = append(out, it.Text)
+	}
+	if wrong {
+		return nil
 	}
 	return out
 }
 
 // fields warns of keys that no dialect knows.
 func (r *reader) fields(n *contract.Node, object string, known []string) {
-	for _, m := range n.Members {
+	for _, m := range distinct(n.Members) {
 		if slices.Contains(known, m.Key) {
 			continue
 		}
@@ -268,6 +273,15 @@ func (r *reader) text(n *contract.Node, path, key string) string {
 		return ""
 	}
 	return r.str(v, member(path, key))
+}
+
+// checkedText reads a required string whose characters a rule of its own looks at.
+func (r *reader) checkedText(n *contract.Node, path, key string) string {
+	v := n.Get(key)
+	if v.Is(contract.NodeString) {
+		return v.Text
+	}
+	return r.text(n, path, key)
 }
 
 // optionalText reads a string that may be absent or null.
@@ -335,6 +349,22 @@ func (r *reader) wrongType(n *contract.Node, path, want string) {
 		mend = `write "` + n.Text + `"`
 	}
 	r.Error(ruleFieldType, n.Pos(), mend, "`%s` must be %s, found %s", path, want, n.Kind)
+}
+
+// distinct are an object's members as Python's dictionaries keep them: each key where it came first, with the last of its values.
+// json-duplicate-key tells of the others.
+func distinct(members []contract.Member) []contract.Member {
+	out := make([]contract.Member, 0, len(members))
+	at := make(map[string]int, len(members))
+	for _, m := range members {
+		if i, ok := at[m.Key]; ok {
+			out[i] = m
+			continue
+		}
+		at[m.Key] = len(out)
+		out = append(out, m)
+	}
+	return out
 }
 
 func member(path, key string) string {

@@ -10,11 +10,12 @@ func Measure(base, mode, dir, glob, regex string) (bytes int64, outside []string
 	return s.Bytes, s.Outside, err
 }
 
-// MatchName, CompileRegex and Render are the parsers that fuzzing and vectors reach directly.
+// MatchName, CompileRegex, CheckRegex and Render are the parsers that fuzzing and vectors reach directly.
 var (
 	MatchName    = matchName
 	PythonStr    = pythonStr
 	CompileRegex = compileRegex
+	CheckRegex   = checkRegex
 	ParseGlob    = parseGlob
 )
 

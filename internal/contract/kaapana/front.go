@@ -23,23 +23,31 @@ const (
 
 // Front gives every file and folder a channel and every written-down value a variable. Outputs are channels of their own: what
 // is no folder is the only file in it.
-func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
-	f := contract.Front{Contract: Name, InImage: fileName, Example: contract.FrontPlaces{Inputs: exampleData}}
+func (Contract) Front(t *task.Task, dir string) (contract.Front, []task.Finding) {
+	f := contract.Front{Contract: Name, Dir: dir, InImage: fileName, Example: contract.FrontPlaces{Inputs: exampleData}}
 	f.Labels = map[string]string{"IMAGE": frontImage(t), "VERSION": frontVersion(t)} // Kaapana's build names images by them
 	f.Inputs, f.Outputs = contract.SlotsOf(t)
-	found := append(contract.NameSlots(f.Inputs, frontName), contract.NameSlots(f.Outputs, frontName)...)
+	found := contract.NameSlots(f.Inputs, "_", inputName)
+	found = append(found, contract.NameSlots(f.Outputs, "-", func(s contract.Slot) string {
+		name := channelName(s.Name)
+		if slices.ContainsFunc(f.Inputs, func(in contract.Slot) bool { return in.Name == name && inFolder(in.Type) }) {
+			name += "-out" // of an input and an output with one name, which one is meant cannot be seen everywhere
+		}
+		return name
+	})...)
+	in, out := contract.FrontFolders(dir)
 	for i := range f.Inputs {
 		s := &f.Inputs[i]
 		s.Place = task.Place{Kind: task.PlaceEnv, Name: s.Name}
 		if inFolder(s.Type) {
-			s.Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(contract.FrontInputs, s.Name)}
+			s.Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(in, s.Name)}
 		}
 	}
 	for i := range f.Outputs {
-		f.Outputs[i].Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(contract.FrontOutputs, f.Outputs[i].Name)}
+		f.Outputs[i].Place = task.Place{Kind: task.PlaceFolder, Path: path.Join(out, f.Outputs[i].Name)}
 	}
 	for _, s := range slices.Concat(f.Inputs, f.Outputs) {
-		found = append(found, lostTypes(s)...)
+		found = append(found, lostTypes(s, in)...)
 	}
 	return f, append(found, lost(t)...)
 }
@@ -49,16 +57,33 @@ func inFolder(t task.Type) bool {
 	return t.Kind.OnDisk() || t.Kind == task.Array && inFolder(*t.Item)
 }
 
-// frontName is a name for a variable or a channel that the platform does not set itself.
-func frontName(s string) string {
+func inputName(s contract.Slot) string {
+	if inFolder(s.Type) {
+		return channelName(s.Name)
+	}
+	return variableName(s.Name)
+}
+
+// longestChannel leaves room in the name of a Kubernetes volume, which has 63 characters, for the platform's prefix, and for a
+// suffix of ours.
+const longestChannel = 50
+
+// channelName is a name for a channel that is one for a Kubernetes volume too.
+func channelName(s string) string {
+	s = strings.ReplaceAll(strings.ToLower(contract.WordName(s)), "_", "-")
+	return strings.Trim(s[:min(len(s), longestChannel)], "-")
+}
+
+// variableName is a name for a variable that the platform does not set itself.
+func variableName(s string) string {
 	if s = contract.WordName(s); reserved(s) || s != "" && s[0] >= '0' && s[0] <= '9' {
 		return "in_" + s
 	}
 	return s
 }
 
-// lostTypes tells what of a parameter's type the file cannot say.
-func lostTypes(s contract.Slot) []task.Finding {
+// lostTypes tells what of a parameter's type the file cannot say; in is the folder of inputs.
+func lostTypes(s contract.Slot, in string) []task.Finding {
 	var found []task.Finding
 	note := func(rule, what string) {
 		found = append(found, contract.Lost(task.SeverityNote, rule, "", "parameter %s: %s", s.Name, what))
@@ -66,7 +91,7 @@ func lostTypes(s contract.Slot) []task.Finding {
 	t := s.Type
 	switch {
 	case inFolder(t) && t.Kind == task.Array:
-		note("type", "the items are the files of the channel, in the order of their names")
+		note("type", "its items are the files of the channel, numbers before other names; lists in it are folders")
 	case t.Kind == task.Image || t.Kind == task.FileKind:
 		note("type", "it is the only file of the channel")
 	case s.Place.Kind == task.PlaceFolder && t.Kind != task.Directory:
@@ -78,7 +103,7 @@ func lostTypes(s contract.Slot) []task.Finding {
 		t.MaxItems != nil || len(t.Matching) > 0 || len(t.Formats) > 0 || t.MaxBytes != nil || t.MaxWidth != nil || t.MaxHeight != nil {
 		note("constraint", "its constraints are not in the file; the task itself refuses wrong values")
 	}
-	if s.Optional && s.Place.Kind == task.PlaceFolder && strings.HasPrefix(s.Place.Path, contract.FrontInputs) {
+	if s.Optional && s.Place.Kind == task.PlaceFolder && strings.HasPrefix(s.Place.Path, in+"/") {
 		note("optional", "the channel must be bound; an empty folder stands for no value")
 	}
 	return found
@@ -188,7 +213,7 @@ func frontVariableOf(s contract.Slot) frontVariable {
 		v.Value = s.Default.Text
 	}
 	switch {
-	case len(v.Choices) > 0 && s.Optional && v.Value == "" && !slices.Contains(v.Choices, ""):
+	case len(v.Choices) > 0 && v.Value == "" && !slices.Contains(v.Choices, ""): // the file's own value must be a choice
 		v.Choices = append([]string{""}, v.Choices...)
 	case s.Type.Kind == task.Boolean:
 		v.Type = typeBoolean

@@ -43,9 +43,8 @@ func (r *reader) checkCommand(command []string, img contract.ImageFiles) {
 
 // commandAndEntrypoint warns of a template's command beside the ENTRYPOINT of its image.
 func (r *reader) commandAndEntrypoint(file string, at contract.At) {
-	r.Warn(ruleCommandEntrypoint, at, "leave out the ENTRYPOINT, or the command",
-		"Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
-	r.Findings[len(r.Findings)-1].File = file
+	f := r.Add(task.SeverityWarning, ruleCommandEntrypoint, at, "Kubernetes replaces the ENTRYPOINT by this command, Kaapana's local runner appends it to the ENTRYPOINT. Longshore replaces it.")
+	f.File, f.Mend = file, "leave out the ENTRYPOINT, or the command"
 }
 
 // executable tells whether a file can be started, as far as the image can be looked into.

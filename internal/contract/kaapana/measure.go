@@ -66,7 +66,7 @@ func newMeasurer(base string, s *scaleRule) (*measurer, error) {
 	if m.glob, err = parseGlob(s.Glob); err != nil {
 		return nil, fmt.Errorf("target_glob: %w", err)
 	}
-	if m.re, _, err = compileRegex(s.Regex); err != nil {
+	if m.re, err = compileRegex(s.Regex); err != nil {
 		return nil, fmt.Errorf("target_regex: %w", err)
 	}
 	if path.IsAbs(s.Dir) || hasDotDot(s.Dir) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/big"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,7 +52,7 @@ func (Contract) Prepare(t *task.Task, img task.ImageFacts, v task.Values) (*task
 	if d.Template == nil {
 		return nil, templateRequired(t)
 	}
-	p := &preparation{u: d.Template, compat: d.Compat, t: t, v: v, x: &task.Execution{}}
+	p := &preparation{u: d.Template, compat: d.Compat, t: t, v: v, x: &task.Execution{}, inputNames: inputNames(t)}
 	p.left.Outputs = map[string]string{}
 	p.environment()
 	p.process(img)
@@ -91,13 +90,15 @@ func templateRequired(t *task.Task) error {
 
 // preparation is one Prepare under way. Problems are collected, so that all are told at once.
 type preparation struct {
-	u        *template
-	compat   string
-	t        *task.Task
-	v        task.Values
-	x        *task.Execution
-	left     left
-	problems []task.Finding
+	u      *template
+	compat string
+	t      *task.Task
+	v      task.Values
+	x      *task.Execution
+	left   left
+	// inputNames is what the function of that name answers.
+	inputNames map[placed]string
+	problems   []task.Finding
 	// policy, when not nil, is a requirement that no machine can meet.
 	policy *task.Error
 }
@@ -167,12 +168,33 @@ func variableNames(vs []variable) []string {
 // value finds the value of a channel or variable, by its name or, where both share a name, by its alias.
 func (p *preparation) value(name, alias string, place task.PlaceKind) (task.Value, bool) {
 	for _, key := range []string{alias, name} {
-		if par := p.t.Parameter(task.Input, key); par != nil && par.Place.Kind == place {
-			v, ok := p.v.Inputs[par.Name]
-			return v, ok
+		if par, ok := p.inputNames[placed{place, key}]; ok {
+			v, given := p.v.Inputs[par]
+			return v, given
 		}
 	}
 	return task.Value{}, false
+}
+
+// placed is a name for what goes to one kind of place.
+type placed struct {
+	place task.PlaceKind
+	name  string
+}
+
+// inputNames finds the names of input parameters by all that they are called by.
+func inputNames(t *task.Task) map[placed]string {
+	names := map[placed]string{}
+	for _, par := range t.Parameters {
+		if par.Direction != task.Input {
+			continue
+		}
+		names[placed{par.Place.Kind, par.Name}] = par.Name
+		for _, a := range par.Aliases {
+			names[placed{par.Place.Kind, a}] = par.Name
+		}
+	}
+	return names
 }
 
 // process takes the template's command in the place of ENTRYPOINT and CMD, as Kubernetes does; words given by the caller
@@ -258,12 +280,17 @@ func (p *preparation) nest() {
 	slices.SortStableFunc(p.x.Mounts, func(a, b task.Mount) int {
 		return strings.Count(a.Target, "/") - strings.Count(b.Target, "/")
 	})
+	at := map[string]int{}
+	for i, m := range p.x.Mounts {
+		at[m.Target] = i
+	}
 	for i := range p.x.Mounts {
-		outer := p.parentOf(i)
-		if outer == nil {
+		inner := p.x.Mounts[i].Target
+		dir := outerOf(inner, at)
+		if dir == "" {
 			continue
 		}
-		inner := p.x.Mounts[i].Target
+		outer := &p.x.Mounts[at[dir]]
 		rel := strings.TrimPrefix(inner, outer.Target+"/")
 		if outer.Source == "" {
 			outer.Files = append(outer.Files, task.File{Path: rel, Dir: true})
@@ -273,18 +300,6 @@ func (p *preparation) nest() {
 			p.problem(rulePathNested, fmt.Sprintf("make the folder %s in %s", rel, outer.Source), "`%s` lies inside `%s`; the mount point must exist there.", inner, outer.Target)
 		}
 	}
-}
-
-// parentOf is the innermost mount that mount i lies in, or nil.
-func (p *preparation) parentOf(i int) *task.Mount {
-	for dir := path.Dir(p.x.Mounts[i].Target); dir != "/"; dir = path.Dir(dir) {
-		for k := range p.x.Mounts {
-			if p.x.Mounts[k].Target == dir {
-				return &p.x.Mounts[k]
-			}
-		}
-	}
-	return nil
 }
 
 // folderInside tells whether rel is a folder below dir, reached through real folders only.

@@ -35,10 +35,8 @@ func pythonRepr(n *contract.Node) string {
 		return "[" + strings.Join(items, ", ") + "]"
 	case n.Is(contract.NodeObject):
 		items := make([]string, 0, len(n.Members))
-		for i, m := range n.Members {
-			if !laterTwin(n.Members[i+1:], m.Key) {
-				items = append(items, pythonQuote(m.Key)+": "+pythonRepr(m.Value))
-			}
+		for _, m := range distinct(n.Members) {
+			items = append(items, pythonQuote(m.Key)+": "+pythonRepr(m.Value))
 		}
 		return "{" + strings.Join(items, ", ") + "}"
 	}

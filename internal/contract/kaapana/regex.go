@@ -1,25 +1,52 @@
 package kaapana
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
+var posixClass = regexp.MustCompile(`^\[:\^?[a-z]{1,10}:\]`)
+
 // compileRegex compiles a target_regex, written in Python's dialect, for matching a whole relative path. What Go's engine
 // lacks is an error that names the construct; what it reads and Python refuses or reads otherwise comes back as doubts.
-func compileRegex(pattern string) (re *regexp.Regexp, doubts []string, err error) {
+func compileRegex(pattern string) (*regexp.Regexp, error) {
+	text, _, err := translateRegex(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return regexp.Compile(text)
+}
+
+// checkRegex tells what is wrong with a pattern, or doubtful. It only parses it, as compiling takes time and memory that a file
+// with thousands of patterns must not.
+func checkRegex(pattern string) (doubts []string, err error) {
+	if len(pattern) > maxRegex {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", len(pattern), maxRegex)
+	}
+	text, doubts, err := translateRegex(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = syntax.Parse(text, syntax.Perl); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	return doubts, nil
+}
+
+// maxRegex is longer than any path that a pattern could match, and what an engine can be given.
+const maxRegex = 8 << 10
+
+// translateRegex writes a pattern in Go's dialect. Global flags stand at the start in Python, and stay in force inside the group.
+func translateRegex(pattern string) (text string, doubts []string, err error) {
 	t := regexTranslator{in: pattern}
 	if err := t.run(); err != nil {
-		return nil, nil, err
+		return "", nil, err
 	}
-	// Global flags stand at the start in Python, and stay in force inside the group here.
-	re, err = regexp.Compile(`\A(?:` + t.out.String() + `)\z`)
-	if err != nil {
-		reason := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-		return nil, nil, fmt.Errorf("%s", reason)
-	}
-	return re, t.doubts, nil
+	return `\A(?:` + t.out.String() + `)\z`, t.doubts, nil
 }
 
 // regexTranslator turns Python's dialect into Go's where they differ.
@@ -32,7 +59,9 @@ type regexTranslator struct {
 }
 
 func (t *regexTranslator) doubt(format string, args ...any) {
-	t.doubts = append(t.doubts, fmt.Sprintf(format, args...))
+	if d := fmt.Sprintf(format, args...); !slices.Contains(t.doubts, d) {
+		t.doubts = append(t.doubts, d)
+	}
 }
 
 func (t *regexTranslator) rest() string { return t.in[t.i:] }
@@ -178,13 +207,11 @@ func (t *regexTranslator) class() error {
 			if err := t.escape(true); err != nil {
 				return err
 			}
-		case strings.HasPrefix(t.rest(), "[:"):
-			t.doubt("Python has no classes like [[:alpha:]]")
-			if end := strings.Index(t.rest(), ":]"); end > 0 {
-				t.copy(end + 2)
-				continue
+		case t.in[t.i] == '[':
+			if posixClass.MatchString(t.rest()) {
+				t.doubt("Python has no classes like [[:alpha:]]: it reads a set of these characters")
 			}
-			t.copy(1)
+			t.replace(1, `\[`)
 		default:
 			t.copy(1)
 		}

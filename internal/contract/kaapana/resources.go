@@ -26,7 +26,7 @@ func (r *reader) resources(n *contract.Node, path string) task.Resources {
 	r.fields(n, "resources", []string{"limits", "requests"})
 	limits := r.amounts(n.Get("limits"), member(path, "limits"))
 	requests := r.amounts(n.Get("requests"), member(path, "requests"))
-	if (limits == nil) != (requests == nil) {
+	if n.Get("limits").IsNull() != n.Get("requests").IsNull() {
 		f := r.Add(task.SeverityWarning, ruleOneSided, n.Pos(), "Kaapana's Kubernetes runner crashes unless both are given; its local runner does not.")
 		f.Mend = "give both limits and requests"
 	}
@@ -51,6 +51,9 @@ const (
 	keyDisk   = "ephemeral-storage"
 )
 
+// beyondMachines stands for every amount that is as large or larger.
+const beyondMachines = 1 << 60
+
 // maxGPUs is more than any machine has; it keeps the number in an int.
 const maxGPUs = 1 << 16
 
@@ -66,10 +69,7 @@ func (r *reader) amounts(n *contract.Node, path string) map[string]amount {
 		return nil
 	}
 	out := map[string]amount{}
-	for i, m := range n.Members {
-		if laterTwin(n.Members[i+1:], m.Key) {
-			continue // json-duplicate-key told so; the last one counts
-		}
+	for _, m := range distinct(n.Members) {
 		key := m.Key
 		if strings.Contains(strings.ToLower(key), keyGPU) {
 			key = keyGPU
@@ -90,15 +90,6 @@ func (r *reader) amounts(n *contract.Node, path string) map[string]amount {
 	return out
 }
 
-func laterTwin(ms []contract.Member, key string) bool {
-	for _, m := range ms {
-		if m.Key == key {
-			return true
-		}
-	}
-	return false
-}
-
 // quantity reads one amount; whatever is wrong is reported and counts as none.
 func (r *reader) quantity(n *contract.Node, key string) int64 {
 	if n.IsNull() {
@@ -109,6 +100,10 @@ func (r *reader) quantity(n *contract.Node, key string) int64 {
 		return 0
 	}
 	text := n.Text
+	if len(text) > maxDigits {
+		r.badQuantity(n, text)
+		return 0
+	}
 	if n.Is(contract.NodeNumber) {
 		text = strings.ToLower(text) // 1E3 is a number in JSON, and an exabyte nowhere
 	}
@@ -120,10 +115,11 @@ func (r *reader) quantity(n *contract.Node, key string) int64 {
 		r.badQuantity(n, n.Text)
 		return 0
 	}
-	if key == keyMemory {
+	whole, ok := r.whole(n, q, key)
+	if ok && key == keyMemory {
 		r.memoryTraps(n)
 	}
-	return r.whole(n, q, key)
+	return whole
 }
 
 func (r *reader) badQuantity(n *contract.Node, text string) {
@@ -161,20 +157,19 @@ func (r *reader) memoryTraps(n *contract.Node) {
 }
 
 // whole rounds a quantity up to whole bytes, thousandths of a core, or devices.
-func (r *reader) whole(n *contract.Node, q *big.Rat, key string) int64 {
+func (r *reader) whole(n *contract.Node, q *big.Rat, key string) (amount int64, ok bool) {
 	switch {
 	case key == keyCPU:
 		q = new(big.Rat).Mul(q, big.NewRat(1000, 1))
 	case key == keyGPU && (!q.IsInt() || q.Cmp(big.NewRat(maxGPUs, 1)) > 0):
 		r.Error(ruleQuantity, n.Pos(), "ask for whole devices", "`%s` is not a number of GPUs", n.Text)
-		return 0
+		return 0, false
 	}
-	up := ceil(q)
-	if !up.IsInt64() {
-		r.Error(ruleQuantity, n.Pos(), "ask for less", "`%s` is more than any machine has", n.Text)
-		return 0
+	// More than any machine has is legal to write; the machine refuses it.
+	if up := ceil(q); up.IsInt64() && up.Int64() < beyondMachines {
+		return up.Int64(), true
 	}
-	return up.Int64()
+	return beyondMachines, true
 }
 
 // ceil rounds up to an integer.

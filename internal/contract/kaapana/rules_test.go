@@ -131,7 +131,7 @@ var ruleCases = []struct {
 	{limits(`"memory": "500MB"`), "resources-quantity", E, ""},
 	{limits(`"memory": true`), "resources-quantity", E, ""},
 	{limits(`"nvidia.com/gpu": "0.5"`), "resources-quantity", E, ""},
-	{limits(`"memory": "1Yi"`), "resources-quantity", E, "more than any machine has"},
+	{limits(`"memory": "1Yi"`), "resources-quantity", W, "`1Yi` is no Kubernetes quantity"},
 	{limits(`"memory": "1B"`), "resources-quantity", W, "`1B` is no Kubernetes quantity"},
 	{limits(`"memory": "500M"`), "resources-quantity-kaapana", W, "Kaapana 0.6 reads only <number><Ki|Mi|Gi|Ti…> here."},
 	{limits(`"memory": 500`), "resources-quantity-kaapana", W, ""},

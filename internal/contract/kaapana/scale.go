@@ -42,6 +42,8 @@ const (
 	defaultRegex = ".*"
 	// maxExponent bounds n**exponent; every use known is n**1.
 	maxExponent = 64
+	// maxDigits bounds a number's text: exact arithmetic with more takes seconds.
+	maxDigits = 1000
 )
 
 var scaleFields = []string{"scale_factor", "complexity", "type", "mode", "target_dir", "target_regex", "target_glob"}
@@ -102,6 +104,10 @@ func (r *reader) target(n *contract.Node, at, key, def string) string {
 		r.Note(ruleScaleNull, v.Pos(), "null means the default here; Kaapana fails on it.")
 		return def
 	}
+	if !v.Is(contract.NodeString) {
+		r.wrongType(v, member(at, key), "a string")
+		return def
+	}
 	return r.str(v, member(at, key))
 }
 
@@ -142,13 +148,21 @@ type growth struct {
 // scaleFactor reads the integer in the forms that Kaapana's model takes: 2, 2.0, "3", "2.0", true.
 func (r *reader) scaleFactor(n *contract.Node) *growth {
 	text := n.Text
-	if b, ok := n.Bool(); ok {
-		text = map[bool]string{true: "1", false: "0"}[b]
-		r.Warn(ruleScaleFactor, n.Pos(), "write a number", "`scale_factor` is a boolean and counts as %s", text)
-	} else if !n.Is(contract.NodeNumber) && !n.Is(contract.NodeString) {
+	b, isBool := n.Bool()
+	switch {
+	case b:
+		text = "1"
+		r.Warn(ruleScaleFactor, n.Pos(), "write a number", "`scale_factor` is a boolean and counts as 1")
+	case isBool:
+		text = "0"
+	case !n.Is(contract.NodeNumber) && !n.Is(contract.NodeString):
 		text = ""
 	}
-	v, ok := task.ParseInteger(strings.TrimSpace(text))
+	var v *big.Int
+	ok := len(text) <= maxDigits
+	if ok {
+		v, ok = task.ParseInteger(strings.TrimSpace(text))
+	}
 	if !ok {
 		r.Error(ruleScaleFactor, n.Pos(), "write a whole number", "`scale_factor` must be an integer, found %s", shown(n))
 		return nil
@@ -171,7 +185,7 @@ var complexityForm = regexp.MustCompile(`^([-+]?)([0-9]*(?:\.[0-9]+)?)\*?n(?:\*\
 // complexity reads the older dialect's expression; a missing coefficient and a missing exponent are 1.
 func (r *reader) complexity(n *contract.Node) *growth {
 	m := complexityForm.FindStringSubmatch(n.Str())
-	if m == nil {
+	if m == nil || len(n.Text) > maxDigits {
 		r.Error(ruleScaleComplexity, n.Pos(), "write it like 10*n**1", "`complexity` is <coefficient>*n**<exponent>, for example 10*n**1.")
 		return nil
 	}
@@ -215,7 +229,7 @@ func (r *reader) checkGlob(glob string, at contract.At) {
 }
 
 func (r *reader) checkRegex(s *scaleRule, at contract.At) {
-	_, doubts, err := compileRegex(s.Regex)
+	doubts, err := checkRegex(s.Regex)
 	dir := "`" + s.Dir + "`"
 	if s.Dir == "" {
 		dir = "the channel"

@@ -107,8 +107,8 @@ func (r *reader) volumes(n *contract.Node, key string) []volume {
 				v.Rule = r.scaleRule(rule, member(at, "scale_rule"))
 			}
 		}
-		if seen[v.Name] {
-			continue // the first wins
+		if seen[v.Name] || !it.Get("name").Is(contract.NodeString) {
+			continue // the first wins, and what has no name was told
 		}
 		seen[v.Name] = true
 		out = append(out, v)
@@ -140,11 +140,15 @@ func (r *reader) volumeSource(n *contract.Node, at, name string) string {
 		}
 		return r.str(p, member(member(at, key), k))
 	}
+	what := at
+	if name != "" {
+		what = "Channel `" + name + "`"
+	}
 	pos, mend := n.Pos(), "write \"volume_source\": {\"host_path\": \"…\"}"
 	if src.Has("claim_name") || src.Has("persistent_volume_claim") {
 		mend = "claims exist on Kubernetes only; give a folder with -i " + name + "=@FOLDER"
 	}
-	r.Error(ruleVolumeSource, pos, mend, "Channel `%s` needs volume_source.host_path.", name)
+	r.Error(ruleVolumeSource, pos, mend, "%s needs volume_source.host_path.", what)
 	return ""
 }
 
@@ -163,7 +167,7 @@ func (r *reader) settings(n *contract.Node) []setting {
 		if !r.isObject(it, at) {
 			continue
 		}
-		v := variable{Name: r.text(it, at, "name")}
+		v := variable{Name: r.checkedText(it, at, "name")}
 		r.fields(it, "an environment variable", variableFields)
 		if v.Name == "" || strings.ContainsAny(v.Name, "=\x00") {
 			r.checkVariableName(v.Name, it.Get("name"))
@@ -195,6 +199,7 @@ func (r *reader) config(n *contract.Node, t *taskFile) {
 	if kind := c.Get("type"); !kind.IsNull() && kind.Str() != "docker" && kind.Str() != "k8s" {
 		r.Warn(ruleTaskConfig, kind.Pos(), "write docker or k8s", "`config.type` %s is unknown; it is ignored.", quoted(kind))
 	}
+	r.configTypes(c)
 	for _, m := range c.Members {
 		if near := contract.Nearest(m.Key, configFields); near != "" && near != m.Key {
 			r.Warn(ruleUnknownField, m.Pos(), "write `"+near+"`", "`%s` is not a field of config; Kaapana ignores it. Did you mean `%s`?", m.Key, near)
@@ -215,6 +220,23 @@ func (r *reader) config(n *contract.Node, t *taskFile) {
 	}
 }
 
+// configTypes refuses what Kaapana's model for clusters refuses.
+func (r *reader) configTypes(c *contract.Node) {
+	for _, key := range []string{"labels", "annotations"} {
+		if v := c.Get(key); !v.IsNull() {
+			r.isObject(v, member("config", key))
+		}
+	}
+	for _, key := range []string{"namespace", "registryUrl", "registryUsername", "registryPassword", "imagePullPolicy"} {
+		if v := c.Get(key); !v.IsNull() && !v.Is(contract.NodeString) {
+			r.wrongType(v, member("config", key), "a string")
+		}
+	}
+	if v := c.Get("imagePullSecrets"); !v.IsNull() {
+		r.strings(v, member("config", "imagePullSecrets"))
+	}
+}
+
 // loadTask makes a task of a task file. The template is usually inside the image: then CheckImage completes it, and until
 // then any value is let through.
 func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Options) (*task.Task, []task.Finding) {
@@ -226,8 +248,8 @@ func loadTask(r *reader, n *contract.Node, src contract.Source, opts contract.Op
 		Contract: Name, Name: tf.Name, Exchange: task.Files, Variant: tf.Template, Labels: tf.Labels,
 		Image: task.ImageSource{Kind: task.ImageReference, Name: tf.Image}, FreeInputs: true, FreeEnv: true, Parameters: []task.Parameter{},
 	}
-	if tf.Image != "" && !validReference(tf.Image) {
-		r.Error(ruleFieldType, n.Get("image").Pos(), "write it like registry.example/name:tag", "`image` must be an image reference, found `%s`", tf.Image)
+	if image := n.Get("image"); image.Is(contract.NodeString) && !validReference(tf.Image) {
+		r.Error(ruleFieldType, image.Pos(), "write it like registry.example/name:tag", "`image` must be an image reference, found `%s`", tf.Image)
 	}
 	if opts.Own {
 		tf.override(opts.Given)
@@ -290,7 +312,10 @@ func (r *reader) resolve(tf *taskFile, src contract.Source) {
 		}
 		v.Path = path
 	}
-	bound := slices.Clone(tf.Inputs)
+	var taken folders
+	for _, v := range tf.Inputs {
+		taken.take(v)
+	}
 	for i := range tf.Outputs {
 		v := &tf.Outputs[i]
 		if v.Path == "" {
@@ -299,13 +324,41 @@ func (r *reader) resolve(tf *taskFile, src contract.Source) {
 		if abs, err := filepath.Abs(v.Path); err == nil {
 			v.Path = abs
 		}
-		for _, b := range bound {
-			if b.Path != "" && (b.Path == v.Path || inside(b.Path, v.Path) || inside(v.Path, b.Path)) {
-				r.Error(ruleVolumeOverlap, v.At, "use folders beside each other", "`%s` and `%s` would write into each other.", b.Name, v.Name)
-			}
+		if other, ok := taken.overlap(v.Path); ok {
+			r.Error(ruleVolumeOverlap, v.At, "use folders beside each other", "`%s` and `%s` would write into each other.", other, v.Name)
 		}
-		bound = append(bound, *v)
+		taken.take(*v)
 	}
+}
+
+// folders are those of volumes: at are the folders themselves, and above what they lie in, each with the volume's name.
+type folders struct{ at, above map[string]string }
+
+func (f *folders) take(v volume) {
+	if v.Path == "" {
+		return
+	}
+	if f.at == nil {
+		f.at, f.above = map[string]string{}, map[string]string{}
+	}
+	f.at[v.Path] = v.Name
+	for dir := filepath.Dir(v.Path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, known := f.above[dir]; known {
+			return
+		}
+		f.above[dir] = v.Name
+	}
+}
+
+// overlap names a volume whose folder is path, or lies in it, or holds it.
+func (f *folders) overlap(path string) (name string, ok bool) {
+	for _, where := range []map[string]string{f.at, f.above} {
+		if name, ok = where[path]; ok {
+			return name, true
+		}
+	}
+	name, ok = f.at[outerOf(path, f.at)]
+	return name, ok
 }
 
 // hostPath finds an input's folder.
@@ -346,17 +399,26 @@ func sameFile(a, b string) bool {
 
 // bind gives the input parameters the folders of the task's volumes as defaults.
 func (tf *taskFile) bind(t *task.Task) {
+	at := map[string]int{}
+	for i, p := range t.Parameters {
+		if p.Direction == task.Input && p.Place.Kind == task.PlaceFolder {
+			at[p.Name] = i
+			for _, a := range p.Aliases {
+				at[a] = i
+			}
+		}
+	}
 	for _, v := range tf.Inputs {
-		p := t.Parameter(task.Input, v.Name)
-		if p == nil && t.FreeInputs {
+		i, ok := at[inputAlias(v.Name)]
+		if !ok && t.FreeInputs {
+			i, ok = len(t.Parameters), true
 			t.Parameters = append(t.Parameters, task.Parameter{
 				Name: v.Name, Direction: task.Input, Aliases: []string{inputAlias(v.Name)}, Type: task.Type{Kind: task.Directory},
 				Place: task.Place{Kind: task.PlaceFolder},
 			})
-			p = &t.Parameters[len(t.Parameters)-1]
 		}
-		if p != nil && v.Path != "" {
-			p.Default = &task.Value{Path: v.Path}
+		if ok && v.Path != "" {
+			t.Parameters[i].Default = &task.Value{Path: v.Path}
 		}
 	}
 }
@@ -367,18 +429,21 @@ func (r *reader) merge(u template, tf *taskFile) template {
 	r.File = tf.File
 	u.Env = r.mergeEnv(u, tf.Env)
 	u.Inputs = slices.Clone(u.Inputs)
+	unknown := func(v volume) {
+		r.Error(ruleInputUnknown, v.At, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+	}
+	inputs, outputs := channelPlaces(u.Inputs), channelPlaces(u.Outputs)
 	for _, v := range tf.Inputs {
-		i := slices.IndexFunc(u.Inputs, func(c channel) bool { return c.Name == v.Name })
-		switch {
-		case i < 0:
-			r.Error(ruleInputUnknown, v.At, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+		switch i, ok := inputs[v.Name]; {
+		case !ok:
+			unknown(v)
 		case v.Rule != nil:
 			u.Inputs[i].Rule = v.Rule
 		}
 	}
 	for _, v := range tf.Outputs {
-		if !slices.ContainsFunc(u.Outputs, func(c channel) bool { return c.Name == v.Name }) {
-			r.Error(ruleInputUnknown, v.At, "remove it, or correct the name", "Template `%s` has no channel `%s`.", u.Identifier, v.Name)
+		if _, ok := outputs[v.Name]; !ok {
+			unknown(v)
 		}
 	}
 	if tf.Command != nil {
@@ -393,32 +458,48 @@ func (r *reader) merge(u template, tf *taskFile) template {
 	return u
 }
 
+// channelPlaces finds channels by their names; of twins the first counts.
+func channelPlaces(channels []channel) map[string]int {
+	places := map[string]int{}
+	for i, c := range channels {
+		if _, twin := places[c.Name]; !twin {
+			places[c.Name] = i
+		}
+	}
+	return places
+}
+
 func (r *reader) mergeEnv(u template, set []setting) []variable {
 	env := slices.Clone(u.Env)
-	declared := len(env)
+	declared, names := len(env), variableNames(u.Env)
+	at := map[string]int{}
+	for i, name := range names {
+		at[name] = i
+	}
 	done := map[string]bool{}
 	for _, s := range set {
-		i := slices.IndexFunc(env, func(v variable) bool { return v.Name == s.Name })
+		i, found := at[s.Name]
 		switch {
-		case i >= 0 && i < declared && done[s.Name]: // the first wins
-		case i >= 0 && i < declared:
+		case found && i < declared && done[s.Name]: // the first wins
+		case found && i < declared:
 			done[s.Name] = true
 			if f := env[i].accept(s.Value); f != nil {
-				f.File, f.Line, f.Column = r.File, s.At.Line, s.At.Column
+				sev := f.Severity
 				if r.compat != "" {
-					f.Severity = task.SeverityWarning
+					sev = task.SeverityWarning
 				}
-				r.Findings = append(r.Findings, *f)
+				r.Add(sev, f.Rule, s.At, "%s", f.What).Mend = f.Mend
 			}
 			env[i].Value = s.Value
-		case i >= 0: // the last wins
+		case found: // the last wins
 			env[i].Value = s.Value
 		default:
 			v := variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only", Undeclared: true}
 			f := r.Add(task.SeverityNote, ruleEnvUnknown, s.At, "Template `%s` has no `%s`; it reaches the container all the same.", u.Identifier, s.Name)
-			if v.Near = contract.Nearest(s.Name, variableNames(u.Env)); v.Near != "" {
+			if v.Near = contract.Nearest(s.Name, names); v.Near != "" {
 				f.Mend = "did you mean `" + v.Near + "`?"
 			}
+			at[s.Name] = len(env)
 			env = append(env, v)
 		}
 	}
@@ -469,7 +550,7 @@ func checkTask(t *task.Task, d detail, img contract.ImageFiles) (*task.Task, []t
 	}
 	doc := r.container(n)
 	if d.File != "" && !task.HasErrors(r.Findings) {
-		r.Findings = nil // the package was told so already
+		r.Report = contract.Report{File: r.File} // the package was told so already
 	}
 	u := r.choose(doc, d.Task.Template, n)
 	if u == nil {

@@ -51,7 +51,7 @@ func (r *reader) env(n *contract.Node, path string) []variable {
 
 func (r *reader) variable(n *contract.Node, path string) variable {
 	r.fields(n, "an environment variable", variableFields)
-	v := variable{Name: r.text(n, path, "name"), Description: r.optionalText(n, path, "description")}
+	v := variable{Name: r.checkedText(n, path, "name"), Description: r.optionalText(n, path, "description")}
 	r.checkVariableName(v.Name, n.Get("name"))
 	r.variableValue(n, path, &v)
 	r.variableType(n, &v)
@@ -66,8 +66,8 @@ func (r *reader) variable(n *contract.Node, path string) variable {
 		}
 		v.Fixed = ok && !b
 	}
-	if n.Get("value").Is(contract.NodeString) {
-		r.checkDefault(v, n.Get("value").Pos())
+	if n.Get("value").Is(contract.NodeString) && !strings.ContainsRune(v.Value, 0) {
+		r.checkDefault(v, n.Get("value").Pos(), n.Get("choices"))
 	}
 	return v
 }
@@ -142,11 +142,16 @@ func nodeText(n *contract.Node) string {
 }
 
 // checkDefault warns of a template's own value that would not be accepted from a caller. The empty string stands for unset.
-func (r *reader) checkDefault(v variable, at contract.At) {
-	if v.Value != "" && !v.fits(v.Value) {
+func (r *reader) checkDefault(v variable, at contract.At, choices *contract.Node) {
+	if v.Value != "" && v.chosen(v.Value) && !v.fits(v.Value) && len(v.Choices) == 0 {
 		f := r.Add(task.SeverityWarning, ruleEnvType, at, "`%s` is %s; `%s` is not one.", v.Name, v.typeWords(), v.Value)
 		f.Mend = "correct the value or the type"
 		f.Why = v.noDefault("its value is not of its type")
+	}
+	for i, c := range v.Choices {
+		if c != "" && !v.fits(c) && !strings.ContainsRune(c, 0) {
+			r.Warn(ruleEnvType, choices.Items[i].Pos(), "correct the choice or the type", "`%s` is %s; the choice `%s` is not one, so that nobody can take it.", v.Name, v.typeWords(), c)
+		}
 	}
 	if !v.chosen(v.Value) {
 		f := r.Add(task.SeverityWarning, ruleEnvChoice, at, "`%s` must be one of %s; found `%s`.", v.Name, strings.Join(v.Choices, ", "), v.Value)

@@ -18,11 +18,11 @@ const memoryUnsaid = 2048
 
 // Front puts a task behind POST / on port 8080. The request's body is a JSON object of the inputs; that of a task which works
 // over HTTP is passed on as it is (MECA seed, section 1).
-func (Contract) Front(t *task.Task) (contract.Front, []task.Finding) {
+func (Contract) Front(t *task.Task, dir string) (contract.Front, []task.Finding) {
 	f := contract.Front{
-		Contract: Contract{}.Name(),
-		Server:   &contract.FrontServer{Port: port, Method: "POST", Path: "/", ReadyMark: readyMark, MaxBody: maxBody},
-		Example:  contract.FrontPlaces{Inputs: exampleInput, Outputs: exampleOutput},
+		Contract: Contract{}.Name(), Dir: dir,
+		Server:  &contract.FrontServer{Port: port, Method: "POST", Path: "/", ReadyMark: readyMark, MaxBody: maxBody},
+		Example: contract.FrontPlaces{Inputs: exampleInput, Outputs: exampleOutput},
 	}
 	f.Inputs, f.Outputs = contract.SlotsOf(t)
 	for _, slots := range [][]contract.Slot{f.Inputs, f.Outputs} {

@@ -240,7 +240,7 @@ func (s *Service) failed(run store.Run, err error) store.End {
 	if !slices.Contains(task.Reasons(), f.Reason) {
 		f.Reason = task.ReasonImage
 	}
-	e := without(run, task.Failed, &f, s.now())
+	e := without(run, task.Failed, s.outward.failure(&f), s.now())
 	if s.again(run, f.Reason) {
 		s.cfg.Log.Warn("an attempt failed; it is made again", "run", run.ID, "attempt", run.Attempt, "error", err)
 		e.State, e.NotBefore = task.Queued, e.EndedAt.Add(s.backoff(run.Attempt))

@@ -32,9 +32,10 @@ import (
 
 // Service is the use cases of a server. It is safe for concurrent use.
 type Service struct {
-	cfg   Config
-	hub   hub
-	tasks taskCache
+	cfg     Config
+	outward outward
+	hub     hub
+	tasks   taskCache
 
 	wake chan struct{}   // there may be something to claim
 	left chan struct{}   // a worker may have left something
@@ -60,6 +61,8 @@ type Config struct {
 	Packages Packages
 	// Dir is a folder for packages that were unpacked; it is made, and belongs to one service at a time.
 	Dir string
+	// Private are folders of this machine, such as the server's home: no caller is told the ways to what is in them.
+	Private []string
 	// Name tells servers of one store apart and stays the same over restarts; URL is where others reach this one's API.
 	Name, URL, Version string
 
@@ -129,11 +132,13 @@ func New(cfg Config) (*Service, error) {
 		cfg.Slots = max(4, int(cfg.Capacity.CPU)/1000*4)
 	}
 	for _, d := range []string{"packages", "empty"} {
-		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o711); err != nil {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	s := &Service{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{}, 1), free: cfg.Capacity, slots: cfg.Slots, carried: map[string]*carried{}, behind: true}
+	out := newOutward(cfg.Private)
+	cfg.Packages, cfg.Worker = outwardPackages{cfg.Packages, out}, outwardWorker{cfg.Worker, out}
+	s := &Service{cfg: cfg, outward: out, wake: make(chan struct{}, 1), left: make(chan struct{}, 1), free: cfg.Capacity, slots: cfg.Slots, carried: map[string]*carried{}, behind: true}
 	s.hub.live, s.hub.seed = map[string]*live{}, maphash.MakeSeed()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil

@@ -174,7 +174,7 @@ func (sub *Submission) request(local map[string]string) (task.Request, error) {
 				return req, (&task.Error{Code: task.ReasonInput, Message: fmt.Sprintf("input %q: no file named %q came with the request", name, text[1:])}).
 					WithHint(`send the file in the same request, or write "@@%s" if the text itself is meant`, text[1:])
 			}
-			req.Inputs[name] = task.Given{Path: path}
+			req.Inputs[name] = task.Given{Path: path, As: text[1:]}
 			continue
 		}
 		if strings.HasPrefix(text, "@@") {
@@ -313,7 +313,7 @@ func (s *Service) canFit(ctx context.Context, n task.Resources) error {
 	}
 	has := s.cfg.Capacity
 	return (&task.Error{Code: task.ReasonPolicy, Message: fmt.Sprintf("it can never run here: it asks for %s CPUs, %s and %d GPUs, and the largest machine has %s CPUs, %s and %d GPUs", n.CPU, n.Memory, n.GPUs, has.CPU, has.Memory, has.GPUs)}).
-		WithHint("ask for less with resources, or start a server on a larger machine")
+		WithHint("ask for less with limits (--cpus, --memory, --gpus), or start a server on a larger machine")
 }
 
 // fits tells whether needs are within what there is; zero fields of has are not counted, but for GPUs.

@@ -47,6 +47,8 @@ type Import struct {
 	Document string
 	// Contract forces a contract; Version and Name replace the package's own for the catalogue.
 	Contract, Name, Version string
+	// Variant is the use of the package that is meant where a run names none.
+	Variant string
 	// AnyName lets the import use a name that belongs to another account: an administrator's does.
 	AnyName bool
 	// DryRun only looks: nothing is kept.
@@ -156,7 +158,7 @@ func (s *Service) importPlaced(ctx context.Context, v store.Version, in Import) 
 }
 
 func (s *Service) load(ctx context.Context, v store.Version, in Import, place string) (Imported, error) {
-	o, err := s.cfg.Packages.Open(ctx, place, in.Contract, "")
+	o, err := s.cfg.Packages.Open(ctx, place, in.Contract, in.Variant)
 	return s.take(ctx, v, in, o, err)
 }
 
@@ -292,7 +294,7 @@ func (s *Service) imported(ctx context.Context, v store.Version) (*store.Version
 	if err != nil {
 		return nil, s.dbError(err)
 	}
-	if same.Package == v.Package && same.Form == v.Form && same.Document == v.Document && same.Contract == v.Contract {
+	if same.Package == v.Package && same.Form == v.Form && same.Document == v.Document && same.Contract == v.Contract && same.Task.Variant == v.Task.Variant {
 		return &same, nil
 	}
 	return nil, nil
@@ -370,7 +372,11 @@ func (s *Service) variant(ctx context.Context, v store.Version, variant string) 
 		return nil, err
 	}
 	if o.Task == nil || task.HasErrors(o.Findings) {
-		return nil, (&task.Error{Code: task.CodeUsage, Message: firstError(o.Findings), Findings: o.Findings}).WithHint("the variants are: %s", variantNames(v.Task.Variants))
+		refusal := &task.Error{Code: task.CodeUsage, Message: firstError(o.Findings), Findings: o.Findings}
+		if len(v.Task.Variants) == 0 { // the findings say which there are
+			return nil, refusal
+		}
+		return nil, refusal.WithHint("the variants are: %s", variantNames(v.Task.Variants))
 	}
 	s.tasks.mu.Lock()
 	defer s.tasks.mu.Unlock()

@@ -113,15 +113,37 @@ func compile(t *testing.T, arch string, native lib.ScmpArch, others []lib.ScmpAr
 	// System calls newer than the profile answer ENOSYS, so that C libraries fall back, instead of the profile's EPERM.
 	// New calls have the same number on every architecture, so none needs telling apart.
 	last := newest(t, native)
-	prelude := []unix.SockFilter{
+	prelude := append(hiddenFamily(native), []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: last, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
-	}
+	}...)
 	var out bytes.Buffer
 	check(t, binary.Write(&out, binary.LittleEndian, prelude))
 	out.Write(body)
 	return out.Bytes()
+}
+
+// hiddenFamily refuses the one way to make a socket that moby's profile permits and the engine does not: socketcall's number 1, by which
+// a 32-bit program names the family in memory, where no filter sees it. It would get one for AF_VSOCK, which leads out of a virtual
+// machine past every network namespace, or AF_ALG. The call socket, which 32-bit programs have as well, is filtered like everybody's.
+func hiddenFamily(native lib.ScmpArch) []unix.SockFilter {
+	if native != lib.ArchAMD64 {
+		return nil // 32-bit programs of ARM have no socketcall.
+	}
+	const (
+		number, arch, argument = 0, 4, 16 // offsets in struct seccomp_data
+		socketcall, makeSocket = 102, 1
+	)
+	return []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: arch},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AUDIT_ARCH_I386, Jf: 5},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: socketcall, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: argument},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: makeSocket, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+	}
 }
 
 // newest is the highest system call number that this libseccomp knows for an architecture.

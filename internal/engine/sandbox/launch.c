@@ -21,9 +21,9 @@
 // without a further message means that execve succeeded.
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -906,18 +906,43 @@ static void in_user_namespace(void) {
 		fail('i', "becoming root of the user namespace");
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-	(void)st, (void)at;
-	if (type == FTW_D || type == FTW_DNR)
-		chmod(path, 0700);
-	return 0;
-}
-
-static int remove_two(const char *path, const struct stat *st, int type, struct FTW *at) {
-	(void)st, (void)type;
-	if (at->level > 0 && remove(path) < 0 && errno != ENOENT)
-		fail('i', "removing %s", path);
-	return 0;
+// empty empties a folder: the top, or one in it, whose folders move to the top where they are not empty. So no number of open files
+// and no path grows with the depth: the engine's removeTree in C.
+static void empty(int top, int at) {
+	static unsigned long moved;
+	for (int seen = 1; seen;) {
+		seen = 0;
+		int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+		if (dir == NULL)
+			fail('i', "reading a folder to remove it");
+		for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+				continue;
+			seen = 1;
+			if (unlinkat(at, e->d_name, 0) == 0 || unlinkat(at, e->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+				continue;
+			if (errno != ENOTEMPTY && errno != EEXIST)
+				fail('i', "removing %s", e->d_name);
+			if (at != top) {
+				char name[24];
+				int err;
+				do {
+					snprintf(name, sizeof name, "%lu", ++moved);
+					err = renameat2(at, e->d_name, top, name, RENAME_NOREPLACE);
+				} while (err < 0 && errno == EEXIST);
+				if (err < 0)
+					fail('i', "moving %s to remove it", e->d_name);
+				continue;
+			}
+			int below = openat(top, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			if (below < 0)
+				fail('i', "opening %s to remove it", e->d_name);
+			empty(top, below);
+			close(below);
+		}
+		closedir(dir);
+	}
 }
 
 // remove_tree empties a folder of files that belong to a container's users.
@@ -925,8 +950,10 @@ static void remove_tree(void) {
 	load(0);
 	const char *dir = string();
 	in_user_namespace();
-	nftw(dir, remove_one, 32, FTW_PHYS);
-	nftw(dir, remove_two, 32, FTW_PHYS | FTW_DEPTH);
+	int top = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (top < 0)
+		fail('i', "opening %s to remove it", dir);
+	empty(top, top);
 	message('R', "", 0);
 	_exit(0);
 }

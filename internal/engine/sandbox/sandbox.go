@@ -257,6 +257,9 @@ func (c *container) follow(streams *sync.WaitGroup, pipes []*os.File, release fu
 	// PID 1 is reaped only after the kernel has killed and reaped everything else in its PID namespace.
 	st, err := c.proc.Wait()
 	close(stop)
+	if c.disk != nil {
+		c.disk.main.Store(0)
+	}
 	c.exit.EndedAt = time.Now()
 	if err == nil {
 		c.exit.Code, c.exit.Signal = exitCode(st)

@@ -325,7 +325,8 @@ func (s *starter) rootfs() error {
 				s.disk.folders = append(s.disk.folders, m.Source)
 			}
 		}
-		s.disk.before = diskUsage(s.disk.folders)
+		s.disk.before = diskUsage(s.disk.folders).sum
+		s.disk.main.Store(int64(s.proc.Pid))
 	}
 	list, err := s.control.receive('R')
 	if err != nil {

@@ -30,22 +30,6 @@ func removeFolder(dir, work string) error {
 // RemoveFolder implements engine.FolderRemover.
 func (e *Engine) RemoveFolder(_ context.Context, path string) error { return removeAll(path) }
 
-// removeAll removes a folder with files of a container's users, which an ordinary user may not do as himself.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil {
-		return nil
-	}
-	i, idErr := findIDs()
-	if idErr != nil || i.privileged {
-		return err
-	}
-	if err := removeAs(i, dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(dir)
-}
-
 // Leftovers implements engine.Sweeper. No mounts are ever left: they live and die with a container's own mount namespace.
 func (e *Engine) Leftovers(ctx context.Context) ([]engine.Leftover, error) {
 	orphans, err := e.orphans()

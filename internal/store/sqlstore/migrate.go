@@ -39,7 +39,7 @@ func (d *DB) migrate(ctx context.Context, db *sql.DB) error {
 	}
 	has, knows, err := p.GetVersions(ctx)
 	if err == nil && has > knows {
-		err = fmt.Errorf("its schema has version %d and this program knows %d: a newer Longshore has used it; use that one, or restore a backup", has, knows)
+		err = fmt.Errorf("its schema has version %d and this program knows %d: %w", has, knows, errNewer)
 	}
 	return err
 }

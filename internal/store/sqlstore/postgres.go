@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -69,12 +70,40 @@ func openPostgres(ctx context.Context, d *DB, name string) error {
 		words: words{Text: `TEXT COLLATE "C"`, Postgres: true}, skipLocked: " FOR UPDATE SKIP LOCKED", find: "strpos", numbered: true, explain: postgresTrouble,
 	}
 	schema := stdlib.OpenDBFromPool(writers)
-	if err := errors.Join(d.migrate(ctx, schema), schema.Close()); err != nil {
+	migrate := func() error {
+		if err := recent(ctx, schema); err != nil {
+			return err
+		}
+		return d.migrate(ctx, schema)
+	}
+	if err := errors.Join(migrate(), schema.Close()); err != nil {
 		return errors.Join(fmt.Errorf("bringing its schema up to date: %w", postgresTrouble(err)), d.close())
 	}
 	d.read = db
 	d.writer = startWriter(&pgWriter{pool: writers, numbered: numbered}, pgWriters)
 	d.budget = newBudget(pgReaders/2, d.writer)
+	return nil
+}
+
+// oldest is the first release with all that the schema asks for, as server_version_num tells it.
+const oldest = 13_00_00
+
+// errOld is of a database before that release.
+var errOld = errors.New("it is too old")
+
+// recent sees that the database knows what the schema asks for.
+func recent(ctx context.Context, db *sql.DB) error {
+	var number int
+	if err := db.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&number); err != nil {
+		return err
+	}
+	return notOld(number)
+}
+
+func notOld(number int) error {
+	if number < oldest {
+		return fmt.Errorf("PostgreSQL %d: %w", number/1_00_00, errOld)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,6 +75,19 @@ func begin(t *testing.T, conn *sql.Conn) {
 	for _, text := range []string{"BEGIN DEFERRED", "SELECT COUNT(*) FROM audit"} {
 		if _, err := conn.ExecContext(context.Background(), text); err != nil {
 			t.Fatal(fmt.Errorf("%s: %w", text, err))
+		}
+	}
+}
+
+func TestOldPostgres(t *testing.T) {
+	t.Parallel()
+	for number, old := range map[int]bool{9_06_24: true, 12_00_22: true, 13_00_00: false, 17_00_02: false} {
+		err := notOld(number)
+		if errors.Is(err, errOld) != old {
+			t.Errorf("%d: %v", number, err)
+		}
+		if old && !strings.Contains(openHint(err), "13 or later") {
+			t.Errorf("%d: %s", number, openHint(err))
 		}
 	}
 }

@@ -11,13 +11,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"strings"
 	"sync/atomic"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 
 	"longshore/internal/store"
+	"longshore/internal/task"
 )
 
 // DB is an open database. It is safe for concurrent use.
@@ -59,10 +62,13 @@ type reader interface {
 }
 
 // Open opens the database that a URL names, "postgres://…" or "sqlite:PATH" (or a path alone), and brings its schema up to date.
-// An SQLite file belongs to one process at a time: a second one is refused.
+// An SQLite file belongs to one process at a time: a second one is refused. The error is a *task.Error that says what to do.
 func Open(ctx context.Context, name string) (*DB, error) {
 	open := openSQLite
-	if strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {
+	if scheme, _, ok := strings.Cut(name, "://"); ok {
+		if scheme != "postgres" && scheme != "postgresql" {
+			return nil, task.Errorf(task.CodeUsage, "there is no database of the kind %s://", scheme).WithHint("write postgres://USER:PASSWORD@HOST/NAME, or the path of a file for SQLite")
+		}
 		open = openPostgres
 	}
 	d := &DB{name: Redacted(name)}
@@ -70,14 +76,43 @@ func Open(ctx context.Context, name string) (*DB, error) {
 	_, _ = rand.Read(id[:]) // never fails
 	d.process = binary.BigEndian.Uint32(id[:])
 	if err := open(ctx, d, strings.TrimPrefix(name, "sqlite:")); err != nil {
-		return nil, fmt.Errorf("opening the database %s: %w", d.name, err)
+		return nil, task.Errorf(task.ReasonEngine, "opening the database %s: %w", d.name, err).WithHint("%s", openHint(err))
 	}
 	return d, nil
+}
+
+// errNewer is of a database that a newer program has brought forward.
+var errNewer = errors.New("a newer Longshore has used it")
+
+// openHint says what to do about a database that cannot be opened.
+func openHint(err error) string {
+	e, answered := errors.AsType[*pgconn.PgError](err)
+	_, unreached := errors.AsType[*pgconn.ConnectError](err)
+	switch {
+	case errors.Is(err, errOld):
+		return "upgrade it: Longshore takes PostgreSQL 13 or later"
+	case errors.Is(err, errNewer):
+		return "use the newer program, or restore a backup from before the upgrade"
+	case answered && strings.HasPrefix(e.Code, "28"):
+		return "it refuses the user or the password: correct them in --db (or the file of --db-file), or its pg_hba.conf"
+	case answered && e.Code == "3D000":
+		return "make the database first: createdb -O USER NAME"
+	case answered && e.Code == "42501":
+		return "its user must be allowed to create tables: GRANT CREATE ON SCHEMA public TO USER, or make that user the database's owner"
+	case unreached && !answered:
+		return "check that PostgreSQL runs at that host and port, and that it lets this machine in"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return "name a file in a folder that exists and that this user may write with --db"
+	}
+	return "check the --db address, and that its user may create tables"
 }
 
 // Redacted is a database's name without its password.
 func Redacted(name string) string {
 	u, err := url.Parse(name)
+	if scheme, _, ok := strings.Cut(name, "://"); err != nil && ok {
+		return scheme + "://…"
+	}
 	if err != nil || u.User == nil {
 		return name
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,6 +115,15 @@ func TestNewerSchema(t *testing.T) {
 	}
 	_, err = sqlstore.Open(t.Context(), file)
 	says(t, err, "99", "newer Longshore")
+	advises(t, err, "restore a backup")
+}
+
+// advises checks what a person is told to do.
+func advises(t *testing.T, err error, words string) {
+	t.Helper()
+	if e, ok := errors.AsType[*task.Error](err); !ok || !strings.Contains(e.Hint, words) {
+		t.Errorf("%v does not advise %q", err, words)
+	}
 }
 
 func TestBackup(t *testing.T) {
@@ -339,9 +349,51 @@ func TestNoDatabase(t *testing.T) {
 	says(t, err, file, "no database of Longshore's")
 	_, err = sqlstore.Open(t.Context(), filepath.Join(file, "missing"))
 	says(t, err, "not a directory")
+	_, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "none", "db"))
+	advises(t, err, "a folder that exists")
 	_, err = sqlstore.Open(t.Context(), "postgres://ann:secret@127.0.0.1:1/none")
 	says(t, err, "127.0.0.1:1", "refused")
-	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("the password is in %q", err)
+	advises(t, err, "that PostgreSQL runs at that host and port")
+	for _, name := range []string{"postgres://ann:secret@127.0.0.1:1/none", "mysql://ann:secret@127.0.0.1/none", "postgres://ann:secret%zz@127.0.0.1/none", "postgress://ann:secret@h/none"} {
+		if _, err := sqlstore.Open(t.Context(), name); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is in %q", err)
+		}
+	}
+	_, err = sqlstore.Open(t.Context(), "mysql://127.0.0.1/none")
+	advises(t, err, "postgres://USER:PASSWORD@HOST/NAME")
+}
+
+// What an operator finds in the first minute with PostgreSQL.
+func TestPostgresRefuses(t *testing.T) {
+	t.Parallel()
+	p := storetest.StartPostgres(t, false)
+	name := p.Database(t)
+	d, err := sql.Open("pgx", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Exec("CREATE ROLE guest LOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(user, database string) string {
+		other := *u
+		if user != "" {
+			other.User = url.User(user)
+		}
+		if database != "" {
+			other.Path = database
+		}
+		return other.String()
+	}
+	for name, advice := range map[string]string{
+		as("nobody-here", ""): "refuses the user or the password", as("", "/missing"): "createdb", as("guest", ""): "allowed to create tables",
+	} {
+		_, err := sqlstore.Open(t.Context(), name)
+		advises(t, err, advice)
 	}
 }
