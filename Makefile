@@ -22,6 +22,7 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 build: setup-build ## the static binary bin/longshore
+	@[ -e bin/longshore ] || echo 'build: fetching modules and compiling; the first time, this takes some minutes' >&2
 	@go generate ./internal/convert
 	@go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '-s -w -extldflags "-static" -X longshore/internal/cli.Version=$(VERSION)' -o bin/longshore ./cmd/longshore
 

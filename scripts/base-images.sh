@@ -269,7 +269,7 @@ main() {
       fi
     done
     [ ${#absent[@]} -gt 0 ] || continue
-    [ $made -gt 0 ] || say "making images from what this machine has; where a public registry is reachable, the real ones can be pulled instead"
+    [ $made -gt 0 ] || say "making images from what this machine has; where a public registry is reachable, the real ones can be pulled instead (some minutes, the first time)"
     made=$((made + 1))
 
     local tar start=$SECONDS

@@ -22,7 +22,7 @@ debian_version() {
   esac
 }
 
-# The example of all settings, and the completion, are the program's own words.
+# The example of all settings, and what shells complete, are the program's own words.
 deb() {
   local version=$1 r=$work/deb f
   install -D -m 0755 "$program" "$r/usr/bin/longshore"
@@ -31,7 +31,10 @@ deb() {
   chmod 0711 "$r/var/lib/longshore"
   "$program" serve --print-example >"$r/etc/longshore/server.yaml"
   chmod 0640 "$r/etc/longshore/server.yaml"
+  install -d "$r/usr/share/zsh/vendor-completions" "$r/usr/share/fish/vendor_completions.d"
   "$program" completion bash >"$r/usr/share/bash-completion/completions/longshore"
+  "$program" completion zsh >"$r/usr/share/zsh/vendor-completions/_longshore"
+  "$program" completion fish >"$r/usr/share/fish/vendor_completions.d/longshore.fish"
   for f in "$root"/docs/{operating,security}.md "$root"/docs/grafana.json "$root"/packaging/nginx.conf; do
     install -D -m 0644 "$f" "$r/usr/share/doc/longshore/${f##*/}"
   done

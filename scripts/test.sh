@@ -18,6 +18,7 @@ if [ -n "$unformatted" ]; then
   printf 'not formatted (run make fmt):\n%s\n' "$unformatted" >&2
   exit 1
 fi
+echo "test: vet first, then the tests; the first time, compiling them takes some minutes, and the stories of test/script some more" >&2
 # The program that converted images hold is embedded.
 go generate ./internal/convert
 go vet -tags "$tags" "$@"

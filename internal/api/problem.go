@@ -78,7 +78,10 @@ func problemOf(err error) *v1.Problem {
 		return p
 	}
 	e, ok := errors.AsType[*task.Error](err)
-	if !ok {
+	switch {
+	case !ok && errors.Is(err, blob.ErrAway):
+		e = (&task.Error{Code: task.ReasonEngine, Message: "the server's storage of files does not answer"}).WithHint("try again; nothing was accepted that was not answered for")
+	case !ok:
 		e = (&task.Error{Code: task.ReasonEngine, Message: "the server failed to answer this request"}).WithHint("the operator finds the reason in the server's log, by the request's ID")
 		return problem(http.StatusInternalServerError, e)
 	}

@@ -3,12 +3,14 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"longshore/internal/access"
 	"longshore/internal/api"
+	"longshore/internal/blob"
 	"longshore/internal/task"
 )
 
@@ -96,6 +98,18 @@ func TestProblems(t *testing.T) {
 	res, data := r.ask(token, "POST", "/v1/tasks?filename=bad&dryRun=true", strings.NewReader("x"), "Content-Type", "application/octet-stream")
 	if p := r.problem(res, data, 422, task.CodePackage); len(p.Findings) != 2 || p.Findings[0].Rule != "P1" || p.Findings[0].Line != 1 || p.Findings[0].Mend == "" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestStorageAway: what may work later is told as such, and without the storage's own words.
+func TestStorageAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{api: func(c *api.Config) {
+		c.Checks = append(c.Checks, api.Check{Name: "blobs", Ask: func(context.Context) error { return fmt.Errorf("%w: bucket b of 10.0.0.1", blob.ErrAway) }})
+	}})
+	res, data := r.ask("", "GET", "/readyz", nil)
+	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(data), "storage of files does not answer") || strings.Contains(string(data), "10.0.0.1") {
+		t.Errorf("%s %s", res.Status, data)
 	}
 }
 

@@ -170,6 +170,7 @@ func (c *conversion) convert(ctx context.Context, target contract.Contract) erro
 		c.task, c.varying, leaveOut = carried.Task, carried.Varying, carried.LeaveOut
 		c.result.Findings = append(c.result.Findings, carried.Findings...)
 	}
+	c.standOnImage(facts)
 	shown, err := c.chosen()
 	if err != nil {
 		return err

@@ -239,7 +239,7 @@ func imageError(err error) error {
 		return err
 	}
 	if e, ok := errors.AsType[*image.BuildError](err); ok {
-		out := &task.Error{Code: task.ReasonImage, Message: fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Instruction), Cause: e.Err, Hint: e.Hint}
+		out := &task.Error{Code: task.ReasonImage, Message: e.Place(), Cause: e.Err, Hint: e.Hint}
 		if inner, ok := errors.AsType[*image.Error](e.Err); ok && e.Hint == "" {
 			out.Cause, out.Hint = plainImageError(inner), inner.Hint
 		}
@@ -262,11 +262,7 @@ func imageError(err error) error {
 	if e.Kind == image.KindStore {
 		code = task.ReasonEngine
 	}
-	out := &task.Error{Code: code, Message: plainImageError(e).Error(), Hint: e.Hint}
-	if e.Kind == image.KindNetwork {
-		out.Hint += "; `make base-images` in Longshore's source makes the examples' base images from Debian packages"
-	}
-	return out
+	return &task.Error{Code: code, Message: plainImageError(e).Error(), Hint: e.Hint}
 }
 
 // plainImageError is the error's text without its hint.

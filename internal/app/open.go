@@ -327,10 +327,13 @@ func packedAs(name string) string {
 			return k.kind
 		}
 	}
-	if n == 0 {
-		return "an empty file"
-	}
 	return ""
+}
+
+// isEmpty tells a file without a byte: an empty manifest is its contract's to tell of.
+func isEmpty(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Size() == 0
 }
 
 func openArchive(p *Package, name string) error {
@@ -341,6 +344,9 @@ func openArchive(p *Package, name string) error {
 	z, err := zip.OpenReader(abs)
 	if err != nil {
 		e := &task.Error{Code: task.CodePackage, Message: fmt.Sprintf("%s is not a readable zip archive", p.shown(name)), Cause: err}
+		if isEmpty(abs) {
+			e.Message, e.Cause = fmt.Sprintf("%s is an empty file, not a zip archive", p.shown(name)), nil
+		}
 		if kind := packedAs(abs); kind != "" {
 			e.Message, e.Cause = fmt.Sprintf("%s is %s, not a zip archive", p.shown(name), kind), nil
 			return e.WithHint(unpackHint)

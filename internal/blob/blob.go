@@ -58,4 +58,6 @@ var (
 	ErrTooLarge = errors.New("blob: larger than allowed")
 	// ErrFull tells that the storage has no room left.
 	ErrFull = errors.New("blob: no room left")
+	// ErrAway tells that a storage which is reached by a network does not answer, or not now: the same may work later.
+	ErrAway = errors.New("blob: the storage does not answer")
 )

@@ -110,7 +110,7 @@ git+URL[#branch[:directory]]. Its contract is recognised by what is in it.`,
 		{"remote", newLogin(g)}, {"remote", newLogout(g)}, {"remote", newImport(g)}, {"remote", newTasks(g)}, {"remote", newRuns(g)}, {"remote", newLogs(g)}, {"remote", newWait(g)},
 		{"remote", newCancel(g)}, {"remote", newOutputs(g)}, {"remote", newPrune(g)}, {"remote", newToken(g)},
 		{"server", newServe(g)}, {"server", newWorker(g)},
-		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)},
+		{"machine", newImage(g)}, {"machine", newDoctor(g)}, {"machine", newBench(g)}, {"machine", newVersion(g)}, {"machine", newExitCodes(g)},
 	} {
 		c.cmd.GroupID = c.group
 		root.AddCommand(c.cmd)

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"longshore/internal/access"
 	"longshore/internal/api/client"
 	"longshore/internal/app"
 	"longshore/internal/image"
@@ -73,17 +72,14 @@ func (g *globals) argumentWords() map[string][]candidates {
 
 // flagWords are the words of flags, which mean the same wherever they are.
 func (g *globals) flagWords() map[string]candidates {
-	states, scopes := []string{}, []string{}
+	states := []string{}
 	for _, s := range []task.State{task.Queued, task.Preparing, task.Starting, task.Running, task.Collecting, task.Succeeded, task.Failed, task.Cancelled} {
 		states = append(states, string(s))
-	}
-	for _, s := range access.Scopes() {
-		scopes = append(scopes, string(s))
 	}
 	contracts := fixed(app.ContractNames()...)
 	return map[string]candidates{
 		"engine": fixed(app.EngineNames()...), "contract": contracts, "to": contracts, "list-rules": contracts, "lang": fixed("python", "go", "shell"),
-		"network": fixed("none", "host"), "capabilities": fixed("default", "none"), "stream": fixed("stdout", "stderr"), "state": fixed(states...), "scope": fixed(scopes...),
+		"network": fixed("none", "host"), "capabilities": fixed("default", "none"), "stream": fixed("stdout", "stderr"), "state": fixed(states...), "scope": fixed("admin", "operator", "author", "caller", "reader"),
 		"server": servers, "task": g.tasks, "image": g.images,
 	}
 }

@@ -38,7 +38,10 @@ func (g *globals) doctor(ctx context.Context, fix bool) error {
 	checks := append([]engine.Check{homeCheck(a), gitCheck()}, engineChecks(ctx, a)...)
 	left, err := leftovers(ctx, a, fix)
 	if err != nil {
-		return err
+		if checks[0].OK {
+			return err
+		}
+		left, err = []engine.Leftover{}, nil // of a home that is none, its check says enough
 	}
 	healthy := true
 	for _, c := range checks {

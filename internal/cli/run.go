@@ -111,7 +111,7 @@ With --server, a task that was imported there runs there, and everything else is
 is shown, outputs arrive in DIR, Ctrl-C cancels it. A lost connection, or a server that is started
 again meanwhile, does no harm.
 
-The exit code is the container's own, or one of the table in the README.`,
+The exit code is that of a program that failed, or one of those that "longshore exit-codes" lists.`,
 		Example: `  longshore run examples/cytomine/integer-addition -i a=5 -i b=37 -o out
   longshore run examples/kaapana/mask-tools --template count -i masks=@./data -e LABEL=1 -o out
   longshore run examples/iexec/ffmpeg -i in=@small.mp4 -o out -- -i /iexec/small.mp4 /iexec/small.avi

@@ -42,10 +42,14 @@ func strict(c *cobra.Command) {
 // groupOnly annotates a command that does nothing but hold others.
 const groupOnly = "group"
 
+// helpWidth is how many columns the lists of flags take, as the texts above them do.
+const helpWidth = 105
+
 // usageTemplate is cobra's with the examples at the top, as they are what most people look for, and without a form for
 // commands that only hold others.
 func usageTemplate(template string) string {
 	template = strings.Replace(template, "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+groupOnly+`"))}}`, 1)
+	template = strings.ReplaceAll(template, "FlagUsages |", fmt.Sprintf("FlagUsagesWrapped %d |", helpWidth))
 	const begin, end = "{{if .HasExample}}", "{{end}}"
 	i := strings.Index(template, begin)
 	if i < 0 {

@@ -29,6 +29,7 @@ type verified struct {
 
 	digest  contract.ResultDigest
 	outputs map[string]string // the sha256 of each output, by name, for contracts without a digest
+	skipped []string          // what in the outputs is not compared, one per output
 	missing string            // why there is nothing to compare
 }
 
@@ -186,26 +187,34 @@ func (v *verified) compute() error {
 	}
 	v.outputs = map[string]string{}
 	for _, o := range v.res.Outputs {
-		sum, err := sumTree(v.FS, o.Path)
+		sum, skipped, err := sumTree(v.FS, o.Path)
 		if err != nil {
 			return noResult(task.ReasonInput, v.name, fmt.Errorf("the output %s cannot be read: %w", o.Name, err))
 		}
 		v.outputs[o.Name] = sum
+		if skipped != "" {
+			v.skipped = append(v.skipped, skipped)
+		}
 	}
 	return nil
 }
 
-// sumTree is the digest of an output, as task.OutputResult has it. Anything but regular files and folders is left out.
-func sumTree(files fs.FS, name string) (string, error) {
+// sumTree is the digest of an output, as task.OutputResult has it. Anything but regular files and folders is left out; skipped
+// is the first such path.
+func sumTree(files fs.FS, name string) (sum, skipped string, err error) {
 	st, err := fs.Lstat(files, name)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if st.Mode().IsRegular() {
-		return sumFile(files, name)
+		sum, err = sumFile(files, name)
+		return sum, "", err
 	}
 	h := sha256.New()
 	err = fs.WalkDir(files, name, func(p string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !e.Type().IsRegular() && skipped == "" {
+			skipped = p
+		}
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
@@ -213,7 +222,7 @@ func sumTree(files fs.FS, name string) (string, error) {
 		fmt.Fprintf(h, "%s  %s\n", sum, p[len(name)+1:])
 		return err
 	})
-	return hex.EncodeToString(h.Sum(nil)), err
+	return hex.EncodeToString(h.Sum(nil)), skipped, err
 }
 
 func sumFile(files fs.FS, name string) (string, error) {

@@ -34,7 +34,7 @@ is no result, and 64 when results of different contracts are compared.`,
   longshore verify results/* --json`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return exactly("a RESULT", "at least one more RESULT")(c, nil)
+				return exactly("a RESULT", "at least one more RESULT")(c, args)
 			}
 			return nil
 		},
@@ -150,6 +150,9 @@ func (r *verifyReport) note(all []*verified) {
 	for _, v := range all {
 		for _, n := range v.digest.Notes {
 			r.notef("%s: %s", v.name, n)
+		}
+		for _, p := range v.skipped {
+			r.notef("%s: %s is neither a file nor a folder; nothing of that kind is compared", v.name, p)
 		}
 		for _, n := range v.changed() {
 			r.notef("%s was changed after its run: %s", v.name, n)

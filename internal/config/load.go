@@ -29,7 +29,7 @@ func Register(fs *pflag.FlagSet) *Flags {
 	for _, s := range c.Settings() {
 		fs.Var(s.Value, s.Flag(), s.Usage)
 		if s.Secret {
-			fs.String(s.Flag()+"-file", "", "a file that holds it instead")
+			fs.String(s.Flag()+"-file", "", "a file that holds --"+s.Flag()+" instead")
 		}
 	}
 	return f

@@ -51,30 +51,29 @@ func (m Member) Pos() At { return At{m.KeyLine, m.KeyColumn} }
 // Add records a finding and returns it for filling in Why and Mend, at once. Of many of one rule and severity the first hundred
 // are listed, and one more says how many there are besides.
 func (r *Report) Add(sev task.Severity, rule string, at At, what string, args ...any) *task.Finding {
-	if len(args) > 0 {
-		what = fmt.Sprintf(what, args...)
-	}
-	f := task.Finding{Rule: rule, Severity: sev, File: r.File, Line: at.Line, Column: at.Column, What: shortened(what)}
-	k := kind{rule, sev}
-	t := r.alike[k]
-	t.n++
-	switch {
-	case t.n == mostAlike+1:
-		t.more = len(r.Findings)
-		f.Mend = "mend those that are listed, and check again"
-		r.Findings = append(r.Findings, f)
-	case t.n <= mostAlike:
-		r.Findings = append(r.Findings, f)
-	}
 	if r.alike == nil {
 		r.alike = map[kind]tally{}
 	}
-	r.alike[k] = t
-	if t.n > mostAlike {
-		r.Findings[t.more].What = fmt.Sprintf("there are %d more findings of this rule, from here on, which are not listed", t.n-mostAlike)
-		return &f
+	k := kind{rule, sev}
+	t := r.alike[k]
+	if t.n++; t.n == mostAlike+1 {
+		t.more = len(r.Findings)
 	}
-	return &r.Findings[len(r.Findings)-1]
+	r.alike[k] = t
+	if t.n <= mostAlike && len(args) > 0 {
+		what = fmt.Sprintf(what, args...)
+	}
+	f := task.Finding{Rule: rule, Severity: sev, File: r.File, Line: at.Line, Column: at.Column, What: shortened(what)}
+	if t.n <= mostAlike {
+		r.Findings = append(r.Findings, f)
+		return &r.Findings[len(r.Findings)-1]
+	}
+	if t.n == mostAlike+1 {
+		f.Mend = "mend those that are listed, and check again"
+		r.Findings = append(r.Findings, f)
+	}
+	r.Findings[t.more].What = fmt.Sprintf("there are %d more findings of this rule, from here on, which are not listed", t.n-mostAlike)
+	return &f
 }
 
 // shortened cuts a text that would fill screens.
@@ -120,7 +119,7 @@ func ReadText(fsys fs.FS, name string) ([]byte, error) {
 	// Looked at before it is opened: opening a named pipe would wait for a writer.
 	st, err := fs.Stat(fsys, name)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(name, err)
 	}
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is a %s, not a file", name, KindOf(st.Mode()))
@@ -128,7 +127,19 @@ func ReadText(fsys fs.FS, name string) ([]byte, error) {
 	if st.Size() > maxDocument {
 		return nil, fmt.Errorf("%s has %s, more than %s", name, task.Bytes(st.Size()), task.Bytes(maxDocument))
 	}
-	return fs.ReadFile(fsys, name)
+	data, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, unreadable(name, err)
+	}
+	return data, nil
+}
+
+// unreadable names the file in an error that does not, as that of an archive whose bytes are damaged.
+func unreadable(name string, err error) error {
+	if _, named := errors.AsType[*fs.PathError](err); named {
+		return err
+	}
+	return fmt.Errorf("%s cannot be read: %w", name, err)
 }
 
 // LostLink says why a file that is there cannot be reached: nil, but for a symbolic link that leads out of the package, or nowhere.

@@ -94,6 +94,9 @@ func yamlError(data []byte, err error) error {
 	if strings.Contains(e.Source, "\t") && strings.TrimLeft(e.Source, " ") != strings.TrimLeft(e.Source, " \t") {
 		e.Mend = "indent with spaces: YAML does not allow tabs"
 	}
+	if strings.HasPrefix(e.Reason, "tab character") {
+		e.Reason, e.Mend = "a tab stands where blanks part one thing from the next", "write spaces instead"
+	}
 	if e.Mend == "" {
 		e.Mend = yamlMend(e.Reason)
 	}

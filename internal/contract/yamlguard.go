@@ -3,7 +3,6 @@ package contract
 import (
 	"fmt"
 
-	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/token"
 )
 
@@ -21,7 +20,10 @@ func yamlTokens(data []byte) (token.Tokens, error) {
 	if len(data) > maxYAML {
 		return nil, &SyntaxError{Line: 1, Column: 1, Reason: fmt.Sprintf("the document has %d bytes, more than %d", len(data), maxYAML)}
 	}
-	tokens := lexer.Tokenize(string(data))
+	tokens, err := tokenize(data)
+	if err != nil {
+		return nil, err
+	}
 	keys, flow, row := 0, 0, 0
 	for i, t := range tokens {
 		opens := false
@@ -51,6 +53,6 @@ func yamlTokens(data []byte) (token.Tokens, error) {
 	return tokens, nil
 }
 
-func tokenError(data []byte, t *token.Token, reason string) error {
+func tokenError(data []byte, t *token.Token, reason string) *SyntaxError {
 	return &SyntaxError{Line: t.Position.Line, Column: t.Position.Column, Reason: reason, Source: SourceLine(data, t.Position.Line)}
 }

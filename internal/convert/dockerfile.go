@@ -30,6 +30,8 @@ func moveContext(data []byte, to string, args map[string]string) ([]byte, error)
 		switch strings.ToLower(n.Value) {
 		case "copy", "add":
 			text, err = moveCopy(n, text, to)
+		case "onbuild": // of a stage that another of the file starts from
+			text, err = moveTrigger(n, text, to)
 		case "run":
 			text = moveBinds(n, text, to)
 		case "arg":
@@ -79,6 +81,22 @@ func moveCopy(n *parser.Node, text, to string) (string, error) {
 	}
 	list, _ := json.Marshal(words) // texts always encode
 	return strings.Join(append([]string{strings.ToUpper(n.Value)}, append(n.Flags, string(list))...), " "), nil
+}
+
+// moveTrigger rewrites an ONBUILD COPY or ADD.
+func moveTrigger(n *parser.Node, text, to string) (string, error) {
+	if n.Next == nil || len(n.Next.Children) == 0 {
+		return text, nil // the build says what is wrong
+	}
+	inner := n.Next.Children[0]
+	if word := strings.ToLower(inner.Value); word != "copy" && word != "add" {
+		return text, nil
+	}
+	moved, err := moveCopy(inner, "", to)
+	if moved == "" || err != nil {
+		return text, err
+	}
+	return "ONBUILD " + moved, nil
 }
 
 // elsewhere tells of a source that is not in the build context: a URL, a repository, or text in the instruction itself.

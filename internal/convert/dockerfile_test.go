@@ -29,6 +29,8 @@ func TestMoveContext(t *testing.T) {
 		"bind":         {"RUN --mount=type=bind,source=d,target=/m cat /m/x", "RUN --mount=type=bind,source=new/d,target=/m cat /m/x"},
 		"bind all":     {"RUN --mount=target=/m cat /m/x", "RUN --mount=target=/m,source=new cat /m/x"},
 		"bind stage":   {"RUN --mount=type=bind,from=build,source=d,target=/m ls", "RUN --mount=type=bind,from=build,source=d,target=/m ls"},
+		"trigger":      {"ONBUILD COPY a.py /app/", `ONBUILD COPY ["new/a.py","/app/"]`},
+		"triggers":     {"ONBUILD RUN a\nONBUILD COPY --from=build /a /b", "ONBUILD RUN a\nONBUILD COPY --from=build /a /b"},
 		"cache":        {"RUN --mount=type=cache,target=/m ls", "RUN --mount=type=cache,target=/m ls"},
 		"argument":     {"ARG SET=1\nARG OTHER=2", "ARG SET=\"a \\\"b\\\" \\$c\"\nARG OTHER=2"},
 		"comments":     {"# one\n\nRUN a \\\n && b\n# two", "# one\n\nRUN a \\\n && b\n# two"},

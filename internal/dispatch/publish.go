@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -217,13 +216,10 @@ func replace(tmp, out string) error {
 // placeAll moves the outputs to dir by name, and has them point there. What lies inside another output is copied before that
 // is moved.
 func placeAll(files []published, dir string) error {
-	sources := make([]string, len(files))
-	for i, f := range files {
-		sources[i] = f.source
-	}
+	inside := insideOthers(files)
 	for _, nested := range []bool{true, false} {
 		for i := range files {
-			if within := insideAnother(sources, i); within != nested {
+			if inside[i] != nested {
 				continue
 			}
 			to := filepath.Join(dir, files[i].name)
@@ -240,14 +236,23 @@ func placeAll(files []published, dir string) error {
 	return nil
 }
 
-// insideAnother tells whether path i lies in, or is, another of the paths; of equal ones the first counts as not inside.
-func insideAnother(paths []string, i int) bool {
-	for j, p := range paths {
-		if j != i && (strings.HasPrefix(paths[i], p+string(filepath.Separator)) || p == paths[i] && j < i) {
-			return true
+// insideOthers tells which of the files lie in, or are, another of them; of equal ones the first counts as not inside. A task can
+// have thousands of outputs.
+func insideOthers(files []published) []bool {
+	first := map[string]int{}
+	for i, f := range files {
+		if _, ok := first[f.source]; !ok {
+			first[f.source] = i
 		}
 	}
-	return false
+	inside := make([]bool, len(files))
+	for i, f := range files {
+		inside[i] = first[f.source] != i
+		for dir := filepath.Dir(f.source); !inside[i] && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			_, inside[i] = first[dir]
+		}
+	}
+	return inside
 }
 
 // moveTree moves a file or folder, by copying when it lies on another file system, or belongs to a user of the container's that

@@ -148,7 +148,7 @@ func startError(e *engine.StartError) error {
 	case "user":
 		out.Hint = "the image's USER does not exist in its /etc/passwd"
 	case "limit", "unsupported":
-		out.Code = task.ReasonPolicy
+		out.Code, out.Hint = task.ReasonPolicy, "`longshore doctor` tells what this machine lacks"
 	}
 	return out
 }

@@ -426,6 +426,43 @@ COPY d/pipe /x/one
 	}
 }
 
+// Compared with BuildKit v0.33, path by path.
+func TestBuildAsBuildKitDoes(t *testing.T) {
+	s := openStore(t)
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"d/a.txt": "a", "d/b.md": "b", "d/sub/c.txt": "c", "Dockerfile": `FROM busybox
+ARG A=1 B="${A}2" C=${NEVER:?unset}
+COPY <<EOF /x/args
+$A $B $C
+EOF
+COPY --chmod=700 d/a.txt /x/made/way/
+COPY --chmod=u=rw,g=u d/a.txt /x/copied
+COPY --parents --exclude=d/sub --exclude=b.md d /x/parents/
+COPY absolute /x/linked
+`})
+	if err := os.Symlink("/d/a.txt", filepath.Join(dir, "absolute")); err != nil {
+		t.Fatal(err)
+	}
+	img, _, err := buildIn(t, s, dir, func(o *image.BuildOptions) { o.Args = map[string]string{"C": "given"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		`args 100644 0:0 "1 12 given\n"`, `copied 100664 0:0 "a"`, `linked 100644 0:0 "a"`,
+		"made 40700 0:0", "made/way 40700 0:0", `made/way/a.txt 100700 0:0 "a"`,
+		"parents 40755 0:0", "parents/d 40755 0:0", `parents/d/a.txt 100644 0:0 "a"`, `parents/d/b.md 100644 0:0 "b"`,
+	}, "\n")
+	if d := cmp.Diff(want, listing(t, filepath.Join(mounted(t, layersOf(t, img)), "x"))); d != "" {
+		t.Error(d)
+	}
+	img = mustBuild(t, s, map[string]string{"Dockerfile": "FROM scratch\nCMD [\"/x\"]\n"}, nil)
+	config, err := img.RawConfig()
+	if err != nil || img.Facts().WorkingDir != "/" || !strings.Contains(string(config), `"ArgsEscaped":true`) {
+		t.Errorf("%s %v", config, err)
+	}
+}
+
 func TestBuildErrors(t *testing.T) {
 	s := openStore(t)
 	busybox(t, s)
@@ -445,6 +482,10 @@ func TestBuildErrors(t *testing.T) {
 		"failing RUN":         {"FROM busybox\nRUN echo one && \\\n  echo two && exit 3\n", 2, []string{"exit code 3"}},
 		"not found":           {"FROM busybox\nRUN nosuch\n", 2, []string{"exit code 127", "was not found"}},
 		"no stage":            {"FROM busybox AS a\nCOPY --from=1 /x /y\n", 2, []string{"not a stage before this one"}},
+		"later stage":         {"FROM busybox\nCOPY --from=b /x /y\nFROM busybox AS b\nCOPY --from=0 /bin /x\n", 2, []string{"stage b comes later, at line 3"}},
+		"circular stages":     {"FROM b AS a\nFROM a AS b\n", 1, []string{"stage b comes later, at line 2"}},
+		"its own base":        {"FROM aa AS aa\n", 1, []string{"stage aa cannot begin with itself"}},
+		"misspelt stage":      {"FROM busybox AS build\nFROM busybox\nCOPY --from=biuld /x /y\n", 3, []string{"did you mean stage build?"}},
 		"unknown user":        {"FROM busybox\nCOPY --chown=nobody main.py /x\n", 2, []string{`user "nobody"`, "/etc/passwd"}},
 		"bad mode":            {"FROM busybox\nCOPY --chmod=rwx main.py /x\n", 2, []string{"--chmod=rwx"}},
 		"required ssh":        {"FROM busybox\nRUN --mount=type=ssh true\nRUN --mount=type=ssh,required true\n", 3, []string{"ssh"}},
@@ -464,7 +505,7 @@ func TestBuildErrors(t *testing.T) {
 			for k, v := range files {
 				with[k] = v
 			}
-			_, _, err := built(t, s, with, nil)
+			_, _, err := built(t, s, with, func(o *image.BuildOptions) { o.LocalBases = []string{""} })
 			var be *image.BuildError
 			if !errors.As(err, &be) {
 				t.Fatalf("not a BuildError: %v", err)

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"golang.org/x/sys/unix"
 )
 
 // The layer cache answers a step that has been run before. What a step depends on is written down as named inputs; their
@@ -90,6 +92,9 @@ func (b *builder) step(ctx context.Context, st *state, c instructions.Command, t
 	}
 	defer tmp.remove()
 	if err := run(tmp); err != nil {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			err = b.store.storeError(err)
+		}
 		return err
 	}
 	if err := b.checkLeaks(ctx, tmp.join("layer")); err != nil {

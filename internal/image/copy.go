@@ -127,7 +127,7 @@ func (b *builder) copyTree(ctx context.Context, st *state, from string) (tree, e
 	}
 	img, err := b.baseImage(ctx, from)
 	if err != nil {
-		return nil, err
+		return nil, b.perhapsStage(from, st.index, err)
 	}
 	dirs, err := img.Layers(ctx)
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *copyPlan) gather(paths, exclude []string, parents bool) error {
 			} else {
 				s.name = under[i]
 			}
-			if s.files, err = p.collect(it, matcher); err != nil {
+			if s.files, err = p.collect(it, matcher, s.under); err != nil {
 				return err
 			}
 			p.sources = append(p.sources, s)
@@ -273,13 +273,14 @@ func (p *copyPlan) notThere(src string) error {
 	return e
 }
 
-// collect lists a source with all that is below it, folders before their entries.
-func (p *copyPlan) collect(top *item, exclude *patternmatcher.PatternMatcher) ([]copyFile, error) {
+// collect lists a source with all that is below it, folders before their entries. What is excluded is named as seen from the
+// source, or from the context's root when the source keeps its parents: under is then its path.
+func (p *copyPlan) collect(top *item, exclude *patternmatcher.PatternMatcher, under string) ([]copyFile, error) {
 	var out []copyFile
 	var walk func(it *item, rel string) (bool, error)
 	walk = func(it *item, rel string) (bool, error) {
-		if exclude != nil && rel != "." {
-			skip, err := exclude.MatchesOrParentMatches(rel)
+		if name := path.Join(under, rel); exclude != nil && name != "." {
+			skip, err := exclude.MatchesOrParentMatches(name)
 			if err != nil {
 				return false, &Error{Kind: KindInvalid, What: "--exclude", Err: err}
 			}
@@ -317,7 +318,7 @@ func (p *copyPlan) collect(top *item, exclude *patternmatcher.PatternMatcher) ([
 		return true, nil
 	}
 	rel := "."
-	if !top.isDir() && exclude != nil {
+	if !top.isDir() && exclude != nil && under == "" {
 		rel = path.Base(top.path)
 	}
 	if _, err := walk(top, rel); err != nil {
@@ -506,7 +507,7 @@ func (p *copyPlan) makeTop(u *upper, to string, t time.Time) error {
 // is theirs, too, changes are not.
 func (p *copyPlan) dirMode() uint32 {
 	if p.mode != nil && p.mode.set {
-		return p.mode.bits
+		return p.mode.bits & 0o777
 	}
 	return 0o755
 }

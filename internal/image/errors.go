@@ -94,21 +94,23 @@ type BuildError struct {
 }
 
 func (e *BuildError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
-	}
-	b.WriteString(": ")
-	if e.Instruction != "" {
-		b.WriteString(e.Instruction)
-		b.WriteString(": ")
-	}
-	b.WriteString(e.Err.Error())
+	out := e.Place() + ": " + e.Err.Error()
 	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
+		out += " (" + e.Hint + ")"
 	}
-	return b.String()
+	return out
+}
+
+// Place says where it failed, as far as is known: "Dockerfile:3: RUN make".
+func (e *BuildError) Place() string {
+	out := e.File
+	if e.Line > 0 {
+		out += fmt.Sprintf(":%d", e.Line)
+	}
+	if e.Instruction != "" {
+		out += ": " + e.Instruction
+	}
+	return out
 }
 
 func (e *BuildError) Unwrap() error { return e.Err }

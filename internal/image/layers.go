@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/rmtree"
 )
 
 // What lies beside an unpacked layer's folder.
@@ -265,7 +267,7 @@ func (s *Store) publishLayer(tmp *tempDir, meta layerMeta) error {
 		return nil
 	}
 	for _, old := range []string{dir, dir + splitSuffix, dir + movedSuffix} {
-		if err := removeTree(old); err != nil {
+		if err := rmtree.All(old); err != nil {
 			return s.storeError(err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/rmtree"
 )
 
 // Leftovers lists the folders that builds, loads and pulls have left whose process died before it could clean up. They
@@ -24,7 +26,7 @@ func (s *Store) Leftovers() ([]string, error) {
 // Sweep removes the folders that Leftovers lists, and answers them. Every build begins with it, so that killed builds do
 // not add up. It needs no lock on the store: see tempDir.
 func (s *Store) Sweep() ([]string, error) {
-	return s.eachLeftover(removeTree)
+	return s.eachLeftover(rmtree.All)
 }
 
 func (s *Store) eachLeftover(do func(dir string) error) ([]string, error) {

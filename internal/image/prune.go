@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/rmtree"
 )
 
 // PruneOptions say what Prune keeps besides named images and the layers they need.
@@ -87,7 +89,7 @@ func (p *pruner) remove(path string) {
 		}
 		return nil
 	})
-	if err := removeTree(path); err != nil && p.err == nil {
+	if err := rmtree.All(path); err != nil && p.err == nil {
 		p.err = err
 	}
 }

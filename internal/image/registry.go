@@ -319,6 +319,10 @@ func registryError(what, host string, err error) error {
 	} else if errors.As(err, &ue) {
 		why = ue.Err.Error()
 	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		why, hint = "the certificate of "+host+" is not trusted: "+untrusted.Err.Error(), "add the authority that signed it to this machine's (update-ca-certificates)"
+	}
 	return &Error{Kind: KindNetwork, What: what, Why: why, Hint: hint, Err: err}
 }
 

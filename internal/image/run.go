@@ -219,6 +219,9 @@ func (r *runStep) outcome(ctx, rctx context.Context, result RunResult, err error
 	default:
 		fail.Err = fmt.Errorf("the command failed with exit code %d", result.ExitCode)
 		fail.Hint = result.Reason
+		if fail.Hint == "" && r.builder.store.full() {
+			fail.Hint = "the disk with the image store " + r.builder.store.cfg.Dir + " is full"
+		}
 		if fail.Hint == "" {
 			fail.Hint = exitHint(result.ExitCode, r.network)
 		}

@@ -113,7 +113,7 @@ func (b *builder) bindMount(ctx context.Context, st *state, r *runMount) error {
 	if err != nil {
 		return r.plan.notThere(r.Source)
 	}
-	files, err := r.plan.collect(it, nil)
+	files, err := r.plan.collect(it, nil, "")
 	if err != nil {
 		return err
 	}

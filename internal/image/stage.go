@@ -86,7 +86,7 @@ func (b *builder) from(ctx context.Context, st *state, def instructions.Stage) (
 		b.opts.Progress.send(event)
 		img, err := b.baseImage(ctx, def.BaseName)
 		if err != nil {
-			return nil, err
+			return nil, b.perhapsStage(def.BaseName, st.index, err)
 		}
 		raw, err := img.RawConfig()
 		if err != nil {
@@ -145,6 +145,26 @@ func (b *builder) baseImage(ctx context.Context, name string) (*Image, error) {
 		}
 	}
 	return b.store.Ensure(ctx, name, b.platform, b.opts.Progress)
+}
+
+// perhapsStage adds to the error about an image, which could not be had, what stage its name may mean.
+func (b *builder) perhapsStage(name string, index int, err error) error {
+	var names []string
+	for i, st := range b.plan.stages {
+		switch {
+		case st.Name == "":
+		case !strings.EqualFold(st.Name, name):
+			names = append(names, st.Name)
+		case i == index:
+			return &BuildError{File: b.plan.name, Err: err, Hint: "stage " + st.Name + " cannot begin with itself: name an image, or another stage"}
+		default:
+			return &BuildError{File: b.plan.name, Err: err, Hint: fmt.Sprintf("stage %s comes later, at line %d, and a stage sees only those before it: move it up", st.Name, placeOf(st.Location, "").line)}
+		}
+	}
+	if best := nearest(strings.ToLower(name), names); best != "" {
+		return &BuildError{File: b.plan.name, Err: err, Hint: "did you mean stage " + best + "?"}
+	}
+	return err
 }
 
 // withTriggers puts the ONBUILD instructions of the base before the stage's own.

@@ -22,6 +22,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/sys/unix"
+
+	"longshore/internal/rmtree"
 )
 
 // Config says where a store lies and how it behaves. Only Dir is required.
@@ -199,14 +201,25 @@ func (s *Store) storeError(err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	hint := ""
+	return &Error{Kind: KindStore, What: "image store " + s.cfg.Dir, Hint: storeHint(err), Err: err}
+}
+
+// storeHint says what to do about a store that cannot be written; "" when that is not known.
+func storeHint(err error) string {
 	switch {
-	case errors.Is(err, unix.ENOSPC):
-		hint = "free some space, or remove images that are not needed (`longshore image rm`, then `longshore image prune`)"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "free some space, or remove images that are not needed (`longshore image rm`, then `longshore image prune`)"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		hint = "give this user the folder, or name another home with --home or LONGSHORE_HOME"
+		return "give this user the folder, or name another home with --home or LONGSHORE_HOME"
 	}
-	return &Error{Kind: KindStore, What: "image store " + s.cfg.Dir, Hint: hint, Err: err}
+	return ""
+}
+
+// full tells whether the store's disk has next to nothing left: what a command cannot write then it cannot tell of either.
+func (s *Store) full() bool {
+	const nothing = 1 << 20
+	var st unix.Statfs_t
+	return unix.Statfs(s.cfg.Dir, &st) == nil && st.Bavail*uint64(st.Bsize) < nothing
 }
 
 // writeFile puts data at path as a whole or not at all.
@@ -273,23 +286,8 @@ func (t *tempDir) join(elem ...string) string {
 
 // remove deletes the folder with all it holds.
 func (t *tempDir) remove() {
-	_ = removeTree(t.path)
+	_ = rmtree.All(t.path)
 	t.lock.Close()
-}
-
-// removeTree deletes a folder whatever the modes inside are.
-func removeTree(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	// Without privileges a folder without write permission keeps its entries.
-	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }
 
 // use takes the store's lock as a user of its contents; Prune waits until all users are done. The returned function

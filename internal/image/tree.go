@@ -115,31 +115,24 @@ func (t *hostTree) item(p string, st *unix.Stat_t) *item {
 // errLeavesContext is a link that leads out of a context.
 var errLeavesContext = errors.New("a symbolic link that leads out of the build context, which is not followed")
 
+// lookup takes the context's root for the root of all links, as BuildKit does: an absolute one begins there, and ".." does
+// not lead above it.
 func (t *hostTree) lookup(p string, follow bool) (*item, error) {
 	todo, done, links := splitPath(p), []string(nil), 0
 	var last *item
-	for {
-		if len(todo) == 0 {
-			if len(done) == 0 || last == nil {
-				return t.stat(".")
-			}
-			return last, nil
-		}
+	outward := false
+	for len(todo) > 0 {
 		name := todo[0]
 		todo = todo[1:]
 		if name == ".." {
-			if len(done) == 0 {
-				return nil, errLeavesContext
-			}
-			done = done[:len(done)-1]
-			last = nil
-			if len(todo) == 0 && len(done) > 0 {
-				return t.stat(strings.Join(done, "/"))
-			}
+			outward = outward || len(done) == 0
+			done, last = done[:max(0, len(done)-1)], nil
 			continue
 		}
-		cur := strings.Join(append(done[:len(done):len(done)], name), "/")
-		it, err := t.stat(cur)
+		it, err := t.stat(strings.Join(append(done[:len(done):len(done)], name), "/"))
+		if outward && errors.Is(err, fs.ErrNotExist) {
+			return nil, errLeavesContext
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -148,13 +141,17 @@ func (t *hostTree) lookup(p string, follow bool) (*item, error) {
 				return nil, syscall.ELOOP
 			}
 			if path.IsAbs(it.link) {
-				return nil, errLeavesContext
+				done, last, outward = nil, nil, true
 			}
 			todo = append(splitPath(it.link), todo...)
 			continue
 		}
 		done, last = append(done, name), it
 	}
+	if last != nil {
+		return last, nil
+	}
+	return t.stat(path.Join(".", strings.Join(done, "/")))
 }
 
 // stat looks at one path whose parents are folders, through the root, which no path leaves.

@@ -195,7 +195,7 @@ func (u *unpacker) failed(hdr *tar.Header, err error) error {
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.EXDEV):
 		return u.hostile(hdr.Name, "its path is impossible: %v", err)
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EROFS), errors.Is(err, unix.EMFILE):
-		return &Error{Kind: KindStore, What: u.layer + ", entry " + quoteText(hdr.Name), Why: "cannot be written to the store: " + err.Error(), Err: err}
+		return &Error{Kind: KindStore, What: u.layer + ", entry " + quoteText(hdr.Name), Why: "cannot be written to the store: " + err.Error(), Hint: storeHint(err), Err: err}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, tar.ErrHeader), errors.Is(err, errPumpClosed):
 		return u.broken(err)
 	}

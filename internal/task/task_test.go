@@ -86,6 +86,11 @@ func TestParseGiven(t *testing.T) {
 		{"array is no list", integers, text("1"), "", "list of integer"},
 		{"file as text", task.Type{Kind: task.FileKind}, text("x"), "", "put @"},
 		{"file missing", task.Type{Kind: task.FileKind}, task.Given{Path: filepath.Join(dir, "no")}, "", "does not exist"},
+		{"list by index, a hole", task.Type{Kind: task.Array, Indexed: true, Item: &task.Type{Kind: task.Integer}}, text(`[{"index":0,"value":1},{"index":2,"value":1}]`), "", "item 1: its index is 2"},
+		{"list by index, one twice", task.Type{Kind: task.Array, Indexed: true, Item: &task.Type{Kind: task.Integer}}, text(`[{"index":0,"value":1},{"index":0,"value":1}]`), "", "each once"},
+		{"list by index, where it is none", task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Integer}}, text(`[{"index":0,"value":1}]`), "", "must be an integer"},
+		{"collection without features", task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Geometry}}, text(`{"type":"FeatureCollection"}`), "", "list of geometry"},
+		{"collection without geometries", task.Type{Kind: task.Array, Item: &task.Type{Kind: task.Geometry}}, text(`{"type":"GeometryCollection"}`), "", "list of geometry"},
 		{"folder for a file", task.Type{Kind: task.FileKind}, task.Given{Path: dir}, "", "is a folder"},
 	} {
 		v, err := task.ParseGiven(c.typ, c.in)
@@ -97,6 +102,39 @@ func TestParseGiven(t *testing.T) {
 		}
 		if err != nil || v.Text != c.want {
 			t.Errorf("%s: %+v, error %v; want %q", c.name, v, err, c.want)
+		}
+	}
+}
+
+// Callers on other machines know their files by the names that they gave them, and this machine's paths are not theirs to read.
+func TestFilesGoByTheNamesThatTheCallerGave(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "blob")
+	if err := os.WriteFile(file, []byte("xx"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	most := task.Bytes(1)
+	small := task.Type{Kind: task.FileKind, MaxBytes: &most}
+	for _, c := range []struct {
+		kind task.Type
+		in   task.Given
+		want string
+	}{
+		{small, task.Given{Path: file, As: "mine"}, "mine has 2 B, must have at most 1 B"},
+		{small, task.Given{Path: dir, As: "mine"}, "mine is a folder, must be a file"},
+		{small, task.Given{Path: filepath.Join(dir, "no"), As: "mine"}, "mine does not exist"},
+		{task.Type{Kind: task.Integer}, task.Given{Path: dir, As: "mine"}, "mine is not a regular file"},
+		{task.Type{Kind: task.Integer}, task.Given{Path: filepath.Join(dir, "no"), As: "mine"}, "cannot read mine: no such file or directory"},
+	} {
+		p := task.Parameter{Name: "n", Direction: task.Input, Type: c.kind}
+		for how, given := range map[string]task.Given{"by itself": c.in, "in a document": {JSON: json.RawMessage(`"@mine"`)}} {
+			if how == "in a document" && !c.kind.Kind.OnDisk() {
+				continue // a text that begins with "@"
+			}
+			_, err := task.Bind(&task.Task{Parameters: []task.Parameter{p}}, task.Request{Inputs: map[string]task.Given{"n": given}, Files: map[string]string{"mine": c.in.Path}})
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), dir) {
+				t.Errorf("%s: got %v, want %s", how, err, c.want)
+			}
 		}
 	}
 }

@@ -424,7 +424,8 @@ func violation(rule, format string, args ...any) error {
 }
 
 // Wording is a platform's own words for values that are refused, by the Rule of a Violation, or by kind and rule where they
-// differ ("boolean/kind"). What cannot be read as its kind at all breaks the rule "kind"; an item of an array is worded as itself.
+// differ ("boolean/kind"). What cannot even be taken for a value of its kind breaks the rule "type"; an item of an array is worded
+// as itself.
 type Wording map[string]Words
 
 // Words are a platform's code and text; without them, Longshore's own stand alone.
@@ -438,7 +439,7 @@ func (w Wording) Of(t Type, err error) Words {
 	for item := (*itemError)(nil); t.Kind == Array && errors.As(err, &item); {
 		t, err = *t.Item, item.err
 	}
-	rule := "kind"
+	rule := "type"
 	if v, ok := errors.AsType[*Violation](err); ok {
 		rule = v.Rule
 	}

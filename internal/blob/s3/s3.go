@@ -197,7 +197,7 @@ func (s *Store) trouble(doing string, err error) error {
 	}
 	answer, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
-		return fmt.Errorf("blob: %s: %s: %w", s.where, doing, err)
+		return fmt.Errorf("%w: %s: %s: %w", blob.ErrAway, s.where, doing, err)
 	}
 	switch answer.Code {
 	case "NoSuchKey":
@@ -206,6 +206,9 @@ func (s *Store) trouble(doing string, err error) error {
 		return fmt.Errorf("%w: %s: %w", blob.ErrFull, s.where, err)
 	case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden":
 		return fmt.Errorf("blob: %s: %s: the storage refuses the credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do: %w", s.where, doing, err)
+	}
+	if answer.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%w: %s: %s: %w", blob.ErrAway, s.where, doing, err)
 	}
 	return fmt.Errorf("blob: %s: %s: %w", s.where, doing, err)
 }

@@ -150,6 +150,9 @@ func TestOpenFailures(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
 				t.Errorf("%v, want it to say %q", err, c.want)
 			}
+			if errors.Is(err, blob.ErrAway) != (name == "nobody listens") {
+				t.Errorf("%v is told as a storage that does not answer", err)
+			}
 		})
 	}
 }

@@ -450,7 +450,7 @@ func (r *report) defaultOf(n *contract.Node, t task.Type, p string) *task.Value 
 	}
 	v.Text = canonical(t.Kind, n)
 	if bad := checkText(t, v.Text); bad != "" {
-		r.found(ruleDefault, n.Pos(), "choose a default that the type allows", "%s: %s is not allowed by the type: %s", p, n.Text, bad)
+		r.found(ruleDefault, n.Pos(), "choose a default that the type allows", "%s: %s is not allowed by the type: %s", p, printable(n.Text), bad)
 		return nil
 	}
 	if i, ok := integerOf(n); ok && t.Kind == task.Integer {

@@ -75,16 +75,18 @@ func typeMend(n *contract.Node, want string) string {
 	switch {
 	case want == "string" && (n.Is(contract.NodeNumber) || n.Is(contract.NodeBool)):
 		return fmt.Sprintf("quote it: %q", n.Text)
-	case want == "boolean" && n.Is(contract.NodeString):
+	case n.IsNull():
+		return "give it a value, or leave an optional key out"
+	case want == "boolean":
 		return "write true or false, without quotes"
 	case want == "integer" && n.Is(contract.NodeString):
 		return "write a whole number, without quotes and unit"
 	case want == "number" && n.Is(contract.NodeString):
 		return "write a number, without quotes and unit"
-	case n.IsNull():
-		return "give it a value, or remove the key"
 	case want == "array" && n.Is(contract.NodeString):
-		return fmt.Sprintf("write a list: [%s]", printable(n.Text))
+		return fmt.Sprintf("write a list: [%s]", quote(n.Text))
+	case want == "array":
+		return "write a list"
 	case want == "object":
 		return "write keys and values"
 	}
@@ -234,7 +236,7 @@ func contains(list []string, s string) bool {
 
 // printable returns a name from the package as it can be shown.
 func printable(s string) string {
-	if q := quote(s); q != `"`+s+`"` || s == "" {
+	if q := quote(s); q != `"`+s+`"` || s == "" || strings.TrimSpace(s) != s {
 		return q
 	}
 	return s

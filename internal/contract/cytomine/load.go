@@ -28,6 +28,8 @@ type loader struct {
 	given string
 	// compat is Options.Compat.
 	compat string
+	// refused tells that entries of the bundle were refused, which is reported: what is missing may be among them.
+	refused bool
 }
 
 // Load reads a folder or a bundle. Findings about entries of the bundle come first; those about the descriptor and those about
@@ -41,6 +43,7 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	}
 	defer p.close()
 	l.pack = p
+	l.refused = task.HasErrors(entries.Findings)
 	d := l.descriptor()
 	if d == nil {
 		return nil, append(entries.Findings, l.document.Findings...)
@@ -77,6 +80,9 @@ func (l *loader) unusable(names ...string) string {
 // descriptor finds and reads the descriptor, nil when there is nothing to describe.
 func (l *loader) descriptor() *descriptor {
 	found := l.descriptors()
+	if len(found) == 0 && l.refused {
+		return nil
+	}
 	if len(found) == 0 {
 		f := l.document.found(ruleNoDescriptor, contract.At{}, "add descriptor.yml", "descriptor is not found in the default location")
 		f.Why = cmp.Or(l.unusable("descriptor.yml", "descriptor.yaml"), "descriptor.yml or descriptor.yaml lies at the root")
@@ -137,6 +143,9 @@ func (l *loader) findImage(d *descriptor) {
 
 // noImage reports that no archive can be the image.
 func (l *loader) noImage(d *descriptor, c imageChoice) {
+	if l.refused {
+		return
+	}
 	f := l.image.found(ruleNoImage, d.imageFileAt, "add the output of docker save as image.tar", "image not found in configured place in descriptor and not in the root directory")
 	switch lost := l.unusable(d.imageFile, fmt.Sprintf("%s-%s.tar", d.namespace, d.version), seedArchive, path.Join(path.Dir(l.document.File), "Dockerfile")); {
 	case lost != "":
@@ -208,13 +217,16 @@ func (l *loader) build(recipe entry, c imageChoice) {
 	r := report{}
 	r.File = recipe.name
 	data, err := l.read(recipe)
+	var parsed *contract.Recipe
 	if err == nil {
-		_, err = contract.ParseRecipe(data)
+		parsed, err = contract.ParseRecipe(data)
 	}
 	if err != nil {
 		r.Syntax(ruleRecipe, "Dockerfile", err)
-		l.image.Findings = append(l.image.Findings, r.Findings...)
+	} else if context, err := fs.Sub(l.src.FS, path.Dir(recipe.name)); err == nil {
+		r.Sources(ruleSource, ruleOf(ruleSource).Severity, parsed, context, path.Base(recipe.name))
 	}
+	l.image.Findings = append(l.image.Findings, r.Findings...)
 }
 
 // archive takes the image from an archive, looking into it where that is cheap.

@@ -586,6 +586,34 @@ func TestImageNamesAreReferences(t *testing.T) {
 	}
 }
 
+// A fault has one finding: what refused entries would have been is not missing besides.
+func TestRefusedEntriesAreNotMissing(t *testing.T) {
+	image := imageTar(t, "org/example/cells:1.2.3")
+	for _, members := range [][]member{
+		{{name: "/descriptor.yml", content: base}, {name: "image.tar", content: image}},
+		{{name: "descriptor.yml", content: base}, {name: "./image.tar", content: image}},
+	} {
+		_, found := cytomine.New().Load(bundle(t, members...), contract.Options{})
+		if bad := errorsOf(found); len(bad) != 1 || bad[0].Rule != "CYT028" {
+			t.Errorf("%v", said(found))
+		}
+	}
+}
+
+// What a message quotes of a package is short and safe to print, and stands there as it is written.
+func TestMessagesQuoteSafely(t *testing.T) {
+	for typ, want := range map[string]string{
+		`{id: enumeration, values: [a]}, default: "a\x00b"`:                         `inputs.n.default: "a\x00b" is not allowed`,
+		"{id: string, max_length: 9}, default: " + strings.Repeat("x", 5000):        `xx…" is not allowed`,
+		"{id: array, subtype: integer, max_size: -1000000000000000000000000000000}": "max_size: -1000000000000000000000000000000 and",
+	} {
+		_, found := cytomine.New().Load(described(t, withInput(t, "n: {display_name: N, description: x, type: "+typ+"}")), contract.Options{})
+		if text := strings.Join(said(found), "\n"); !strings.Contains(text, want) || len(text) > 2000 {
+			t.Errorf("%s: %d bytes: %.300s", typ[:40], len(text), text)
+		}
+	}
+}
+
 func TestTask(t *testing.T) {
 	tk := load(t, described(t, `$schema: https://cytomine.com/schema-store/tasks/task.v0.json
 name: All types
@@ -693,7 +721,7 @@ func TestMends(t *testing.T) {
 		{"a part of a CPU", "write a whole number, without quotes and unit", described(t, strings.Replace(base, "output_folder: /outputs", "output_folder: /outputs\n  resources: {cpus: 500m}", 1))},
 		{"name with a dash", "rename it, e.g. my_in", described(t, withInput(t, "my-in: {display_name: N, description: x, type: integer}"))},
 		{"reference without side", "did you mean inputs/n?", described(t, withOutput(t, "sum: {display_name: Sum, description: x, type: number, dependencies: {derived_from: n}}"))},
-		{"one format", "write a list: [png]", described(t, withInput(t, "n: {display_name: N, description: x, type: {id: image, formats: png}}"))},
+		{"one format", `write a list: ["png"]`, described(t, withInput(t, "n: {display_name: N, description: x, type: {id: image, formats: png}}"))},
 		{"wsi", "or take the package as it is with --legacy", described(t, withInput(t, "n: {display_name: N, description: x, type: wsi}"))},
 		{"latin 1", "descriptor.yml:7:18: error: not valid YAML: the file is not UTF-8 text", described(t, strings.Replace(base, "first_name: A", "first_name: \xc9", 1))},
 		{"damaged behind the image", "image.tar: unknown image archive format: zip: checksum error", archive(t, damaged(t, data))},

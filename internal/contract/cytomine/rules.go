@@ -50,6 +50,7 @@ const (
 	rulePackage       = "CYT032"
 	ruleBundle        = "CYT033"
 	ruleDiffers       = "CYT034"
+	ruleSource        = "CYT035"
 )
 
 // The codes that an upload is refused with (App Engine, TaskValidationService).
@@ -97,6 +98,7 @@ func Rules() []Rule {
 		{rulePackage, e, codeBundle, "the package is a folder or a zip bundle"},
 		{ruleBundle, e, codeExtraction, "the bundle is a readable zip archive"},
 		{ruleDiffers, n, "", "today's App Engine does with the descriptor what it says"},
+		{ruleSource, e, codeBundle, "what the Dockerfile copies is in its folder"},
 	}
 }
 

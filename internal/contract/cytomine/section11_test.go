@@ -55,7 +55,7 @@ func TestReferenceConstraints(t *testing.T) {
 		{times, `"2023-06-01T00:00:00Z"`, "date must be after the defined constraint"}, {times, `"2025-01-01T00:00:00Z"`, "date must be before the defined constraint"},
 		{times, `"2024-01-01T01:00:00+01:00"`, ""},
 		{"boolean", "false", ""}, {"boolean", `"true"`, no}, {"boolean", "1", no}, {colours, "1", no},
-		{"geometry", "3", "failed to parse the given GeoJSON object"}, {"integer", `"3"`, "invalid parameter type"},
+		{"geometry", "3", "invalid parameter type"}, {"integer", `"3"`, "invalid parameter type"},
 		{"{id: array, subtype: boolean}", "[true, 1]", no}, {"{id: array, subtype: {id: array, subtype: {id: integer, lt: 3}}}", "[[1], [2, 3]]", lt},
 		{"{id: array, subtype: integer, min_size: 2}", "[1]", "invalid collection dimensions"}, {"{id: array, subtype: boolean}", "3", "invalid parameter type"},
 	} {

@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -254,13 +253,18 @@ func (r *typeReader) sizes(lowName, highName, of string) (low, high *int) {
 	low, high = r.count(lowName), r.count(highName)
 	switch {
 	case low != nil && *low < 0:
-		r.noValue(fmt.Sprintf("%s: %d", lowName, *low), "a "+of+" that is never negative")
+		r.noValue(r.written(lowName), "a "+of+" that is never negative")
 	case high != nil && *high < 0:
-		r.noValue(fmt.Sprintf("%s: %d", highName, *high), "a "+of+" that is never negative")
+		r.noValue(r.written(highName), "a "+of+" that is never negative")
 	case low != nil && high != nil && *low > *high:
-		r.noValue(fmt.Sprintf("%s: %d", lowName, *low), fmt.Sprintf("%s: %d", highName, *high))
+		r.noValue(r.written(lowName), r.written(highName))
 	}
 	return low, high
+}
+
+// written is an option as it stands in the descriptor, for messages.
+func (r *typeReader) written(name string) string {
+	return name + ": " + printable(r.node.Get(name).Text)
 }
 
 // count reads an optional integer, saturating.
@@ -430,7 +434,7 @@ func (r *typeReader) image() {
 	}
 	for name, into := range map[string]**int{"max_width": &r.t.MaxWidth, "max_height": &r.t.MaxHeight} {
 		if *into = r.count(name); *into != nil && **into < 1 {
-			r.noValue(name+": "+strconv.Itoa(**into), "an image of at least one pixel")
+			r.noValue(r.written(name), "an image of at least one pixel")
 		}
 	}
 	r.unknown(r.node, r.path, "id", "max_file_size", "max_width", "max_height", "formats")

@@ -64,13 +64,14 @@ func messageOf(t task.Type, err error) string {
 func wording() task.Wording {
 	w := task.Wording{
 		"min-items": {Code: codeDimensions, Text: msgDimensions}, "max-items": {Code: codeDimensions, Text: msgDimensions},
-		"file/kind": {}, "image/kind": {}, // what is no file on this machine, no server is ever given
+		"file/kind": {}, "file/type": {}, "image/kind": {}, "image/type": {}, // what is no file on this machine, no server is ever given
 	}
 	for rule, text := range map[string]string{
 		"gt": msgGT, "ge": msgGE, "lt": msgLT, "le": msgLE, "infinity": msgInfinity, "nan": msgNaN,
 		"min-length": msgGT, "max-length": msgGE, // upstream uses the texts of the bounds for lengths
 		"choices": msgNoMatch, "before": msgBefore, "after": msgAfter,
-		"kind": msgType, "boolean/kind": msgNoMatch, "enumeration/kind": msgNoMatch, "geometry/kind": msgNoGeoJSON,
+		"kind": msgType, "boolean/kind": msgNoMatch, "geometry/kind": msgNoGeoJSON,
+		"type": msgType, "boolean/type": msgNoMatch, "enumeration/type": msgNoMatch,
 		"file/max-bytes": msgFileSize, "image/max-bytes": msgImageSize,
 	} {
 		w[rule] = task.Words{Code: codeValue, Text: text}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -129,13 +130,14 @@ func (d *digester) fileSum(name string) ([]byte, error) {
 	return sum, nil
 }
 
-// regular tells whether name is a plain file, and its size.
+// regular tells whether name is a plain file, and its size. What is there and cannot be looked at, as in a damaged archive,
+// counts as one: who opens it is told why, and it is not taken for absent.
 func (d *digester) regular(name string) (size int64, ok bool) {
 	st, err := fs.Stat(d.files, name)
-	if err != nil || !st.Mode().IsRegular() {
-		return 0, false
+	if err != nil {
+		return 0, !errors.Is(err, fs.ErrNotExist)
 	}
-	return st.Size(), true
+	return st.Size(), st.Mode().IsRegular()
 }
 
 // maxSmall bounds the files that are read as a whole.

@@ -440,6 +440,9 @@ func (l *loader) laterArgs(given params) task.Parameter {
 	return p
 }
 
+// maxPlaces is how many default input files a description lists.
+const maxPlaces = 20
+
 // laterInputs describes the input files: the list, and its first item by the short name.
 func (l *loader) laterInputs(given params) []task.Parameter {
 	names := map[string]string{}
@@ -467,7 +470,11 @@ func (l *loader) laterInputs(given params) []task.Parameter {
 	first := task.Parameter{Name: paramInput, Aliases: []string{"input", "input_file", "input_files[0]"}, Direction: task.Input, Optional: true, Title: "input file",
 		Description: "The first of the input files, in its place in /iexec_in.", Type: file, Place: task.Place{Kind: task.PlaceFolder, Path: folderIn}}
 	if len(places) > 0 {
-		list.Description += " By default: " + strings.Join(places, ", ") + "."
+		list.Description += " By default: " + strings.Join(places[:min(len(places), maxPlaces)], ", ")
+		if more := len(places) - maxPlaces; more > 0 {
+			list.Description += fmt.Sprintf(", and %d more", more)
+		}
+		list.Description += "."
 		first.Description += " It keeps the URL's file name."
 	}
 	if len(l.plan.Inputs) == 1 {
@@ -520,12 +527,14 @@ func (l *loader) secrets(p params, tee bool) []task.Parameter {
 		return nil
 	}
 	l.plan.Secrets = map[string]string{}
+	taken := map[string]bool{"": true}
 	var list []task.Parameter
 	for _, number := range slices.Sorted(maps.Keys(p.Secrets)) {
 		name := p.Secrets[number]
-		if name == "" || l.task.Parameter(task.Input, name) != nil || slices.ContainsFunc(list, func(o task.Parameter) bool { return o.Name == name }) {
+		if taken[name] || l.task.Parameter(task.Input, name) != nil {
 			name = "secret_" + number
 		}
+		taken[name] = true
 		l.plan.Secrets[number] = name
 		list = append(list, task.Parameter{Name: name, Aliases: []string{"secret_" + number}, Direction: task.Input, Title: "secret " + number,
 			Description: "The requester's secret " + p.Secrets[number] + ".", Type: task.Type{Kind: task.String, Verbatim: true},

@@ -32,8 +32,10 @@ func prepareLater(x *task.Execution, p plan, t *task.Task, v task.Values) error 
 	if hashed && !p.HashNames {
 		x.Warnings = append(x.Warnings, "input files have the same file name; they are stored as 0x<sha256 of url>")
 	}
+	taken := map[string]bool{"": true}
 	stage := func(f task.File, name string) {
-		if name != "" && !slices.ContainsFunc(in.Files, func(o task.File) bool { return o.Path == name }) {
+		if !taken[name] {
+			taken[name] = true
 			f.Path = name
 			in.Files = append(in.Files, f)
 		}

@@ -56,16 +56,17 @@ func prepareLegacy(x *task.Execution, p plan, img task.ImageFacts, v task.Values
 // legacyEnv merges the request's variables, the caller's, and the app's, which win.
 func legacyEnv(x *task.Execution, p plan, v task.Values) []task.EnvVar {
 	var env []task.EnvVar
+	index := map[string]int{}
 	set := func(e task.EnvVar) (changed bool) {
-		for i := range env {
-			if env[i].Name == e.Name {
-				changed = env[i].Value != e.Value
-				env[i] = e
-				return changed
-			}
+		i, ok := index[e.Name]
+		if !ok {
+			index[e.Name] = len(env)
+			env = append(env, e)
+			return false
 		}
-		env = append(env, e)
-		return false
+		changed = env[i].Value != e.Value
+		env[i] = e
+		return changed
 	}
 	for _, e := range append(slices.Clone(p.RequestEnv), v.Env...) {
 		set(e)
@@ -133,10 +134,14 @@ func legacyFile(given, name string) ([]task.File, string, error) {
 		}
 		return []task.File{{Path: name, Source: given, UnpackZip: true}}, fmt.Sprintf("input: %s is a zip archive and is unpacked into %s", filepath.Base(given), folderV2), nil
 	}
-	if name == "Dockerfile" {
+	if name == recipeFile {
 		return nil, "", dockerfileError()
 	}
-	return []task.File{{Path: name, Source: given}}, fmt.Sprintf("input: %s, as %s", filepath.Base(given), path.Join(folderV2, name)), nil
+	note := fmt.Sprintf("input: %s, as %s", filepath.Base(given), path.Join(folderV2, name))
+	if strings.EqualFold(filepath.Ext(given), ".zip") {
+		note += fmt.Sprintf("; it is not unpacked, as it is no zip archive that can be read: %v", err)
+	}
+	return []task.File{{Path: name, Source: given}}, note, nil
 }
 
 // legacyFolder stages the content of a folder.
@@ -155,7 +160,7 @@ func legacyFolder(given string) ([]task.File, string, error) {
 		}
 		files = append(files, task.File{Path: e.Name(), Source: filepath.Join(given, e.Name())})
 	}
-	return files, fmt.Sprintf("input: the content of the folder %s, in %s", filepath.Base(given), folderV2), nil
+	return files, "input: the content of the folder that was given, in " + folderV2, nil
 }
 
 // recipeFile may not be among the inputs: workers take it for an image to build, and fail.

@@ -237,6 +237,19 @@ func TestCompatibilityVariants(t *testing.T) {
 	}
 }
 
+// A file that a damaged archive holds and cannot give is not taken for absent: there is no digest then, of nothing else either.
+func TestDamagedArchive(t *testing.T) {
+	data, _ := pack(t, publish(t, mustLoad(t, v5(`{}`)), files{"result.txt": "A result", "computed.json": computedResult}, "", nil))
+	for _, name := range []string{"computed.json", "result.txt"} {
+		damaged := bytes.Clone(data)
+		damaged[bytes.Index(damaged, []byte(name))-30] ^= 1 // the first byte of its header
+		got, err := iexec.New().(contract.ResultDigester).DigestResult(archive(t, damaged))
+		if got.Digest != "" || err == nil && !strings.Contains(got.Missing, "cannot be read") && !strings.Contains(got.Missing, "does not exist") {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
 // A log that computed.json names counts as workers write it: beside the app's files, and in their place when that is asked for.
 func TestLogsInTheDigest(t *testing.T) {
 	const hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"

@@ -29,6 +29,45 @@ func TestWrongKindsAreReportedOnce(t *testing.T) {
 	}
 }
 
+// One fault is one finding, at the place of the fault, and with what to do.
+func TestOneFaultIsOneFinding(t *testing.T) {
+	const v2 = `{"app":{"name":"n","price":1,"params":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"`
+	const v5, digits = `{"app":{"name":"n","multiaddr":"a/b:1"`, "0000000000000000000000000000000000000000000000000000000000000000"
+	registry := `,"license":"MIT","author":"a","logo":"http://a/b","social":{},"buyConf":{},"app":{"owner":"o","name":"n","type":"DOCKER","multiaddr":"a/b:1","checksum":"0x` + digits[1:] + `1"}}`
+	for _, tc := range []struct{ text, at, want string }{
+		{`{"name":"n","app":7,"work":{}}`, "7", "app is a number"},
+		{`{"name":"n","app":{"type":"DOCKER","envvars":"org/image:1"}}`, `"org/image`, `"org/image:1" is not NAME=VALUE`},
+		{`{"app":{"type":"DOCKER","envvars":"XWDOCKERIMAGE"}}`, `"XWDOCKERIMAGE"`, "is not NAME=VALUE"},
+		{v2 + `,"neededpackages":7}}}`, "7}", "is a number"},
+		{v5 + `},"order":{"requestorder":{"category":[]}}}`, "[]", "must be a whole number"},
+		{v5 + `},"order":{"requestorder":{"category":-1}}}`, "-1}", "category -1 is not known"},
+		{v5 + `},"order":{"requestorder":{"category":""}}}`, `""`, `category "" is not known`},
+		{v5 + `},"order":{"requestorder":{"params":{"iexec_args":"","iexec_input_files":["x"]}}}}`, `"x"`, `iexec_input_files[0] "x" is not a valid URL`},
+		{v5 + `},"buyConf":{"params":{"iexec_args":"a \"b"}}}`, `"a \"b"`, "unbalanced quotes"},
+		{v5 + `},"buyConf":{"params":{"iexec_args":"","iexec_result_storage_provider":7}}}`, "7}", `"7" is not a valid storage provider`},
+		{v5 + `},"buyConf":{"params":"{\"a\":1}"}}`, `"{`, `Unknown key "a" in params`},
+		{v5 + `},"buyConf":{"tag":["gpu","x"]}}`, `"x"`, "Unknown tag x"},
+		{v5 + `},"buyConf":{"tag":"0x` + strings.Repeat("f", 60) + `0100"}}`, `"0xf`, "Unknown bit 17 in tag"},
+		{v5 + `},"buyConf":{"trust":"1e3"}}`, `"1e3"`, "is not a number from 0"},
+		{v5 + `,"mrenclave":{"framework":"TDX","entrypoint":"p","heapSize":"1e3","fingerprint":"` + digits + `"}}}`, `"1e3"`, "Empty or negative heap size: 1e3"},
+		{`{"dataset":{"checksum":"0xABC"}}`, `"0xABC"`, "is not a bytes32 hexstring"},
+		{`{"dataset":{"name":"d"},"order":{"datasetorder":{"tag":["x"]}}}`, `"x"`, "Unknown tag x"},
+		{`{"description":7` + registry, "7", "description is a number"},
+		{`{"repo":""` + registry, "{", "the dapp registry also demands description"},
+	} {
+		_, findings := load(t, files{"iexec.json": tc.text})
+		var got []task.Finding
+		for _, f := range findings {
+			if f.Severity != task.SeverityNote && f.Rule != "IEXEC061" && f.Rule != "IEXEC009" {
+				got = append(got, f)
+			}
+		}
+		if len(got) != 1 || !strings.Contains(got[0].What, tc.want) || got[0].Line != 1 || got[0].Column != strings.Index(tc.text, tc.at)+1 || got[0].Mend == "" {
+			t.Errorf("%s: %v, want %s at %s", tc.text, got, tc.want, tc.at)
+		}
+	}
+}
+
 // Every known field of every generation has a kind, also those that no run needs.
 func TestKindsOfFields(t *testing.T) {
 	const v1 = `{"name":"n","app":{"type":"DOCKER","envvars":"XWDOCKERIMAGE=a/b:1"}`

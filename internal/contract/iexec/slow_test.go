@@ -49,6 +49,33 @@ func TestHostileManifestsEnd(t *testing.T) {
 	}
 }
 
+// So does preparing what they hold as many of as the size of a manifest allows, and describing them stays short.
+func TestManyValuesEnd(t *testing.T) {
+	many := func(format string, n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(format, i)
+		}
+		return strings.Join(list, ",")
+	}
+	for name, pkg := range map[string]files{
+		"variables":   v2("", ","+many("V%d=1", 400_000)),
+		"input files": v5(`{"iexec_input_files":[` + many(`"http://e.com/%d"`, 200_000) + `]}`),
+	} {
+		start := processorTime(t)
+		tk := mustLoad(t, pkg)
+		prepare(t, tk, bind(t, tk, nil))
+		if d := processorTime(t) - start; d > 20*time.Second { // with -race
+			t.Errorf("%s: %v", name, d)
+		}
+		for _, p := range tk.Parameters {
+			if len(p.Description) > 4000 {
+				t.Errorf("%s: the description of %s has %d bytes", name, p.Name, len(p.Description))
+			}
+		}
+	}
+}
+
 // processorTime is what this process has used so far: other work on the machine does not count.
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()

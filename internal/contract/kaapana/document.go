@@ -153,11 +153,12 @@ func (r *reader) container(n *contract.Node) *document {
 			continue
 		}
 		t := r.template(it, path, false)
-		if seen[t.Identifier] && it.Get("identifier").Is(contract.NodeString) {
+		named := it.Get("identifier").Is(contract.NodeString)
+		if named && seen[t.Identifier] {
 			r.Warn(ruleTemplateTwice, it.Get("identifier").Pos(), "give each template its own identifier", "`%s` is defined twice; Kaapana uses the first.", t.Identifier)
 			continue
 		}
-		seen[t.Identifier] = true
+		seen[t.Identifier] = named
 		d.Templates = append(d.Templates, t)
 	}
 	return d

@@ -43,7 +43,7 @@ func (r *reader) build(t *task.Task, src contract.Source, name string) {
 		f.Mend = "add a Dockerfile with `COPY " + name + " " + inImage + "`, or name an image"
 		return
 	}
-	r.recipe(t, data, name)
+	r.recipe(t, fsys, data, name)
 }
 
 // source names the image after the Dockerfile's labels, else after the folder, and returns the Dockerfile's text. An error
@@ -98,12 +98,15 @@ func validReference(s string) bool {
 }
 
 // recipe looks at the Dockerfile without building it.
-func (r *reader) recipe(t *task.Task, data []byte, name string) {
+func (r *reader) recipe(t *task.Task, fsys fs.FS, data []byte, name string) {
 	recipe := r.parseRecipe(data)
 	if recipe == nil {
 		return
 	}
 	noteLocalBase(t, recipe)
+	d := contract.Report{File: dockerfile}
+	d.Sources(ruleSource, task.SeverityWarning, recipe, fsys, dockerfile)
+	r.Findings = append(r.Findings, d.Findings...)
 	last := recipe.Final()
 	if d, err := detailOf(t); err == nil && last != nil && len(last.Entrypoint) > 0 && d.Template != nil && len(d.Template.Command) > 0 {
 		r.commandAndEntrypoint(dockerfile, contract.At{Line: last.Line})

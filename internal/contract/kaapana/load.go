@@ -39,7 +39,11 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 			r.Error(ruleFileKind, contract.At{}, "put the file itself there", "%s is a link that leads out of the package, or to no file.", name)
 			return nil, r.Findings
 		}
-		r.Error(ruleFileKind, contract.At{}, "put a regular file of at most 1 MiB there", "%v", err)
+		mend := "put a regular file of at most 1 MiB there"
+		if src.Archive != "" {
+			mend = "make the archive anew, with a regular file of at most 1 MiB there"
+		}
+		r.Error(ruleFileKind, contract.At{}, mend, "%v", err)
 		return nil, r.Findings
 	}
 	if len(data) > fileLimit {

@@ -35,6 +35,7 @@ const (
 	ruleTemplateTwice  = "template-duplicate"
 	ruleNoDockerfile   = "dockerfile-missing"
 	ruleDockerfile     = "dockerfile-syntax"
+	ruleSource         = "dockerfile-copy"
 
 	ruleEnvName      = "env-name"
 	ruleEnvTwice     = "env-duplicate"
@@ -114,6 +115,7 @@ func Rules() []Rule {
 		{ruleTemplateTwice, w, "", "identifiers are unique"},
 		{ruleNoDockerfile, n, "", "a folder that is to be built has a Dockerfile"},
 		{ruleDockerfile, e, "", "the Dockerfile can be parsed"},
+		{ruleSource, w, "", "what the Dockerfile copies is in its folder"},
 
 		{ruleEnvName, e, w, "environment variables have usable names"},
 		{ruleEnvTwice, w, "", "a variable is declared once"},

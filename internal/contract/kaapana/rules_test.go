@@ -186,7 +186,7 @@ func (s text) String() string { return string(s) }
 
 // elsewhere are the rules that other tests break: they need an image, a machine's folders, or values.
 var elsewhere = []string{
-	"file-missing", "file-not-copied", "file-differs", "file-kind", "jinja-in-image", "dockerfile-missing", "dockerfile-syntax", "template-duplicate",
+	"file-missing", "file-not-copied", "file-differs", "file-kind", "jinja-in-image", "dockerfile-missing", "dockerfile-syntax", "dockerfile-copy", "template-duplicate",
 	"env-not-adjustable", "env-unknown", "command-entrypoint", "command-not-found", "channel-path-hides", "scale-no-items", "template-unknown", "template-required",
 	"input-unbound", "volume-missing", "volume-overlap",
 }
@@ -300,6 +300,7 @@ func TestFolderRules(t *testing.T) {
 		{"too large", container(example + strings.Repeat(" ", 1<<20)), "file-kind"},
 		{"no Dockerfile", folder(map[string]string{"processing-container.json": example}), "dockerfile-missing"},
 		{"broken Dockerfile", folder(map[string]string{"processing-container.json": example, "Dockerfile": "FROM\nWHAT\n"}), "dockerfile-syntax"},
+		{"a source that is not there", folder(map[string]string{"processing-container.json": example, "Dockerfile": "FROM a\nCOPY processing-container.json gone /\n"}), "dockerfile-copy"},
 		{"twice", container(strings.Replace(example, `"measure"`, `"grow"`, 1)), "template-duplicate"},
 		{"jinja in image", contract.Source{Image: carrying(strings.Replace(example, "Fixed", "{{ x }}", 1))}, "jinja-in-image"},
 		{"a folder of that name", folder(map[string]string{"processing-container.json/x": ""}), "file-kind"},

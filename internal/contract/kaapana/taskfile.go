@@ -469,6 +469,9 @@ func channelPlaces(channels []channel) map[string]int {
 	return places
 }
 
+// maxSlips bounds the variables whose names are compared with all of the template's: thousands of them are no slips.
+const maxSlips = 20
+
 func (r *reader) mergeEnv(u template, set []setting) []variable {
 	env := slices.Clone(u.Env)
 	declared, names := len(env), variableNames(u.Env)
@@ -496,7 +499,10 @@ func (r *reader) mergeEnv(u template, set []setting) []variable {
 		default:
 			v := variable{Name: s.Name, Value: s.Value, Unset: true, Description: "set by the task only", Undeclared: true}
 			f := r.Add(task.SeverityNote, ruleEnvUnknown, s.At, "Template `%s` has no `%s`; it reaches the container all the same.", u.Identifier, s.Name)
-			if v.Near = contract.Nearest(s.Name, names); v.Near != "" {
+			if len(env)-declared < maxSlips {
+				v.Near = contract.Nearest(s.Name, names)
+			}
+			if v.Near != "" {
 				f.Mend = "did you mean `" + v.Near + "`?"
 			}
 			at[s.Name] = len(env)

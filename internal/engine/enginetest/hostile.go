@@ -80,3 +80,6 @@ func hiddenSocket(s *suite) {
 		s.Errorf("socketcall(socket, AF_VSOCK) ended with %d, want %d", exit.Code, eperm)
 	}
 }
+
+// watches: one container does not use up what the engine's user has on the machine to watch files with, which is 128 by default.
+func watches(s *suite) { s.lines(s.shell("cat /proc/sys/user/max_inotify_instances"), "64") }

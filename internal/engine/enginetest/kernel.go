@@ -53,6 +53,7 @@ func isolation(t *testing.T, f Factory) {
 		"DiskUnnamed":     diskUnnamed,
 		"DiskEmpty":       diskEmpty,
 		"HiddenSocket":    hiddenSocket,
+		"Watches":         watches,
 		"Daemon":          daemon,
 		"BigLog":          bigLog,
 		"Stats":           stats,

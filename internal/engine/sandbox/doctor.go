@@ -127,6 +127,6 @@ func (e *Engine) probe(ctx context.Context) engine.Check {
 		return c
 	}
 	c.Detail = err.Error()
-	c.Mend = "mend the failed checks above; Config.Dir must be on a local file system such as ext4, xfs or btrfs"
+	c.Mend = "mend the failed checks above; the home folder must be on a local file system such as ext4, xfs or btrfs"
 	return c
 }

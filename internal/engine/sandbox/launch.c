@@ -766,6 +766,8 @@ static void stage2(int gate, unsigned long flags, off_t late, const char *host) 
 		fail('i', "setting the host name");
 	if (flags & CLONE_NEWNET)
 		network();
+	// The kernel counts these against whoever made the namespace too, who has 128 for everything else on the machine.
+	write_file("/proc/sys/user/max_inotify_instances", "64", 1);
 	for (long i = 0; i < n_mounts; i++) {
 		struct mnt *m = &mounts[i];
 		if (strcmp(m->kind, "fs") == 0 && (m->fd = new_fs(m)) < 0 && !(m->flags & F_OPTIONAL))
@@ -907,7 +909,7 @@ static void in_user_namespace(void) {
 }
 
 // empty empties a folder: the top, or one in it, whose folders move to the top where they are not empty. So no number of open files
-// and no path grows with the depth: the engine's removeTree in C.
+// and no path grows with the depth: rmtree.All in C.
 static void empty(int top, int at) {
 	static unsigned long moved;
 	for (int seen = 1; seen;) {

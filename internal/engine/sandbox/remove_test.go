@@ -62,6 +62,9 @@ func TestDeepTrees(t *testing.T) {
 		if err := os.Symlink("/", filepath.Join(top, "0", "link")); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.Chmod(filepath.Join(top, "1", "below"), 0); err != nil { // then an ordinary user needs the launcher's help
+			t.Fatal(err)
+		}
 		d := diskUsage([]string{top})
 		if least := int64(c.levels*leastInode + 1<<20); d.hidden != c.hidden || !d.hidden && d.sum < least {
 			t.Errorf("%d levels of %d bytes: measured %d, hidden %v; want %d at least, hidden %v", c.levels, len(c.name), d.sum, d.hidden, least, c.hidden)
