@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type archiveInput struct {
 	RunInput
 	Format string `query:"format" enum:"zip,tar" doc:"zip when not given"`
 	Path   string `query:"path" maxLength:"4096" doc:"Only this output"`
+	After  string `query:"after" maxLength:"4096" doc:"Only what comes after this file in the list of outputs: to go on where a connection broke"`
 }
 
 func (a *API) getArchive(ctx context.Context, in *archiveInput) (*stream, error) {
@@ -30,6 +32,7 @@ func (a *API) getArchive(ctx context.Context, in *archiveInput) (*stream, error)
 		return nil, err
 	}
 	files := within(durable.Outputs(run), in.Path)
+	after := slices.IndexFunc(files, func(f store.File) bool { return f.Path == in.After })
 	switch {
 	case !run.State.Terminal():
 		return nil, task.Errorf(task.CodeMissing, "run %s has not ended: there are no outputs yet", run.ID).WithHint("wait for it first")
@@ -37,7 +40,10 @@ func (a *API) getArchive(ctx context.Context, in *archiveInput) (*stream, error)
 		return nil, task.Errorf(task.CodeMissing, "the outputs of run %s were removed because of their age", run.ID)
 	case in.Path != "" && len(files) == 0:
 		return nil, task.Errorf(task.CodeMissing, "run %s has no output %s", run.ID, in.Path)
+	case in.After != "" && after < 0:
+		return nil, task.Errorf(task.CodeMissing, "run %s has no output %s that others come after", run.ID, in.After)
 	}
+	files = files[after+1:]
 	return streamed(ctx, func(w http.ResponseWriter, r *http.Request) {
 		kind, pack := "application/zip", a.zip
 		if in.Format == "tar" {

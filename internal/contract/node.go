@@ -349,6 +349,10 @@ func (p *jsonParser) explain(err error) error {
 	if len(bytes.TrimSpace(p.data[p.skip:])) == 0 {
 		return &SyntaxError{Line: 1, Column: 1, Reason: "the file is empty", Mend: "write a JSON document into it"}
 	}
+	if offset < len(p.data) && p.data[offset] >= utf8.RuneSelf { // the decoder shows one byte of the character
+		r, _ := utf8.DecodeRune(p.data[offset:])
+		reason = fmt.Sprintf("invalid character %q", r)
+	}
 	e := p.errorAt(max(offset, p.skip), reason)
 	e.Mend = jsonMend(p.data, offset, e.Source)
 	return e
@@ -357,6 +361,12 @@ func (p *jsonParser) explain(err error) error {
 var unquotedKey = regexp.MustCompile(`^[A-Za-z_$][\w$]*\s*:`)
 
 var pythonWord = regexp.MustCompile(`^(True|False|None|NaN|Infinity|-Infinity)\b`)
+
+// typographicQuote is what word processors make of a quote.
+var typographicQuote = regexp.MustCompile(`^[‘’“”„«»]`)
+
+// foreignNumber is how numbers of other languages part from those of JSON: +1, .5, 1., 01, 0x1F.
+var foreignNumber = regexp.MustCompile(`^[\s\S]{0,2}(\+|\.\d)|\d\.\D|0[0-9xXoObB]`)
 
 func jsonMend(data []byte, offset int, line string) string {
 	if offset >= len(data) {
@@ -371,18 +381,36 @@ func jsonMend(data []byte, offset int, line string) string {
 		return "remove the comma before " + rest[:1]
 	case rest[0] == '/' || rest[0] == '#':
 		return "JSON has no comments: remove it"
-	case rest[0] == '\'':
+	case rest[0] == '\'' || typographicQuote.MatchString(rest):
 		return "JSON strings need double quotes"
 	case unquotedKey.MatchString(rest):
 		return "put the key in double quotes"
 	case pythonWord.MatchString(rest):
 		return "JSON writes true, false and null in lower case, and has no NaN or Infinity"
+	case rest[0] < ' ' && !withinString(data[:offset]):
+		return "remove the control character, or save the file as UTF-8 text"
 	case rest[0] < ' ':
 		return "a string ends on its line: write \\n for a line break and \\t for a tab in it"
 	case rest[0] == '"' && before != "" && strings.ContainsAny(before[len(before)-1:], "\"}]0123456789el"):
 		return "a comma is missing before this"
+	case foreignNumber.Match(data[max(0, offset-2):min(len(data), offset+2)]):
+		return "write the number in decimal, such as 1 or 0.5, without + and leading zeros"
 	}
 	return ""
+}
+
+// withinString tells whether the beginning of a document ends within a string.
+func withinString(data []byte) bool {
+	within := false
+	for i := 0; i < len(data); i++ {
+		switch {
+		case data[i] == '"':
+			within = !within
+		case data[i] == '\\' && within:
+			i++
+		}
+	}
+	return within
 }
 
 // SourceLine returns line n (from 1) of data, shortened to 160 characters.

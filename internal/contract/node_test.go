@@ -40,6 +40,15 @@ func TestParseJSONErrors(t *testing.T) {
 		{"{\"a\": {{ x }}}", 1, 8, "this looks like a template: render it first"},
 		{"{\"a\": 1", 1, 8, "close every { [ and \" that was opened"},
 		{"{} {}", 1, 4, ""},
+		{"{\"a\": +1}", 1, 7, "write the number in decimal, such as 1 or 0.5, without + and leading zeros"},
+		{"{\"a\": .5}", 1, 7, "write the number in decimal, such as 1 or 0.5, without + and leading zeros"},
+		{"{\"a\": 1.}", 1, 9, "write the number in decimal, such as 1 or 0.5, without + and leading zeros"},
+		{"{\"a\": 01}", 1, 8, "write the number in decimal, such as 1 or 0.5, without + and leading zeros"},
+		{"{\"a\": 0x1F}", 1, 8, "write the number in decimal, such as 1 or 0.5, without + and leading zeros"},
+		{"{“a”: 1}", 1, 2, "JSON strings need double quotes"},
+		{"\x00\x00", 1, 1, "remove the control character, or save the file as UTF-8 text"},
+		{"{\"a\\\"\": \x1b[0m}", 1, 9, "remove the control character, or save the file as UTF-8 text"},
+		{"{\"a\": \"b\n\"}", 1, 9, "a string ends on its line: write \\n for a line break and \\t for a tab in it"},
 	} {
 		_, err := contract.ParseJSON([]byte(c.in))
 		var s *contract.SyntaxError

@@ -18,7 +18,7 @@ const maxSources = 1000
 // addresses, and stages that the last one does not clearly need.
 func (r *Report) Sources(rule string, sev task.Severity, recipe *Recipe, context fs.FS, dockerfile string) {
 	left, ignored := maxSources, Ignored(context, dockerfile)
-	for _, st := range recipe.needed() {
+	for _, st := range recipe.Needed() {
 		for _, c := range st.Copies {
 			for _, src := range c.Sources {
 				if left--; left < 0 {
@@ -53,8 +53,8 @@ func (r *Report) source(rule string, sev task.Severity, c RecipeCopy, src string
 	}
 }
 
-// needed lists the stages that the last one is made of, as far as names tell.
-func (r *Recipe) needed() []RecipeStage {
+// Needed lists the stages that the last one is made of, as far as names tell, the last first.
+func (r *Recipe) Needed() []RecipeStage {
 	need := make([]bool, len(r.Stages))
 	want := func(before int, name string) {
 		for i := before - 1; i >= 0; i-- {

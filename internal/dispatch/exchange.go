@@ -215,6 +215,9 @@ func (x *exchange) ready(ctx context.Context) (task.Port, *task.Failure) {
 	return x.probe(ctx, limit)
 }
 
+// earlyNotice is how long a server may listen nowhere that it is asked before somebody is told where it does.
+const earlyNotice = 10 * time.Second
+
 // secondLook is how long a port further up the list has to open once another is found open.
 const secondLook = 50 * time.Millisecond
 
@@ -224,6 +227,8 @@ const secondLook = 50 * time.Millisecond
 func (x *exchange) probe(ctx, limit context.Context) (task.Port, *task.Failure) {
 	ports := x.exec.HTTP.Ports
 	wait := newBackoff()
+	early := time.NewTimer(min(earlyNotice, positive(x.times.Ready)/2))
+	defer early.Stop()
 	for {
 		if x.dialAll(limit, ports) && x.open[ports[0].Number] == nil {
 			select {
@@ -238,6 +243,8 @@ func (x *exchange) probe(ctx, limit context.Context) (task.Port, *task.Failure) 
 		}
 		select {
 		case <-wait.next():
+		case <-early.C:
+			x.elsewhere(limit, ports)
 		case <-x.died:
 			return task.Port{}, x.dead("before it listened on " + portNames(ports))
 		case <-limit.Done():

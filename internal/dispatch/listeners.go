@@ -36,6 +36,14 @@ func (x *exchange) reachable(ctx context.Context, p task.Port) {
 	}
 }
 
+// elsewhere warns, while the wait goes on, of a server that listens on other ports only: it may still open one of those it is
+// asked on, but more often nobody will, and the wait is long.
+func (x *exchange) elsewhere(ctx context.Context, ports []task.Port) {
+	if on := x.listensOn(ctx); on != "" {
+		x.warn("nothing listens on %s yet; %sthe run goes on waiting for one of these ports", portNames(ports), on)
+	}
+}
+
 // maxListeners bounds how many addresses are named.
 const maxListeners = 8
 

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"golang.org/x/sys/unix"
 )
 
 // The layer cache answers a step that has been run before. What a step depends on is written down as named inputs; their
@@ -92,17 +90,14 @@ func (b *builder) step(ctx context.Context, st *state, c instructions.Command, t
 	}
 	defer tmp.remove()
 	if err := run(tmp); err != nil {
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			err = b.store.storeError(err)
-		}
-		return err
+		return b.store.spaceError(err)
 	}
 	if err := b.checkLeaks(ctx, tmp.join("layer")); err != nil {
 		return err
 	}
 	rec, err = b.seal(ctx, st, tmp, in)
 	if err != nil {
-		return err
+		return b.store.spaceError(err)
 	}
 	b.rememberSlot(slot, in)
 	b.opts.Progress.send(Event{Kind: EventDone, Step: st.step, Total: st.total, Stage: st.name, Took: time.Since(start)})

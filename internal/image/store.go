@@ -215,6 +215,14 @@ func storeHint(err error) string {
 	return ""
 }
 
+// spaceError is storeError for the errors of a full disk alone: others may be of what was read.
+func (s *Store) spaceError(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return s.storeError(err)
+	}
+	return err
+}
+
 // full tells whether the store's disk has next to nothing left: what a command cannot write then it cannot tell of either.
 func (s *Store) full() bool {
 	const nothing = 1 << 20

@@ -371,3 +371,33 @@ func TestSweep(t *testing.T) {
 	}
 	gone("Build")
 }
+
+func TestBuildOnAFullDisk(t *testing.T) {
+	needRoot(t)
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=24m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
+	s, err := image.Open(image.Config{Dir: filepath.Join(disk, "images")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	busybox(t, s)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"big": "", "Dockerfile": "FROM busybox\nCOPY big /big\n"})
+	if err := os.Truncate(filepath.Join(dir, "big"), 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = buildIn(t, s, dir, nil)
+	if image.KindOf(err) != image.KindStore || !strings.Contains(err.Error(), "free some space") {
+		t.Errorf("COPY: %v", err)
+	}
+	write(t, dir, map[string]string{"Dockerfile": "FROM busybox\nRUN while echo 0123456789012345678901234567890123456789; do :; done > /big; exit 1\n"})
+	if _, _, err = buildIn(t, s, dir, nil); err == nil || !strings.Contains(err.Error(), "is full") {
+		t.Errorf("RUN: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(s.Dir(), "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}

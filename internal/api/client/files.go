@@ -34,9 +34,13 @@ func (c *Client) Output(ctx context.Context, id, path string) (io.ReadCloser, er
 
 // Archive opens all outputs as one archive, "zip" or "tar". A connection that breaks is an error.
 func (c *Client) Archive(ctx context.Context, id, format string) (io.ReadCloser, error) {
+	return c.archive(ctx, id, url.Values{"format": {format}})
+}
+
+func (c *Client) archive(ctx context.Context, id string, query url.Values) (io.ReadCloser, error) {
 	var body io.ReadCloser
 	err := c.retry(ctx, false, func() error {
-		res, err := c.send(ctx, request{method: http.MethodGet, path: "/v1/runs/" + id + "/archive", query: url.Values{"format": {format}}})
+		res, err := c.send(ctx, request{method: http.MethodGet, path: "/v1/runs/" + id + "/archive", query: query})
 		if err == nil {
 			body = res.Body
 		}
@@ -110,10 +114,8 @@ func (c *Client) Download(ctx context.Context, id, dir string) ([]v1.File, error
 		return nil, err
 	}
 	defer root.Close()
-	for _, f := range files {
-		if err := c.place(ctx, root, id, f); err != nil {
-			return files, err
-		}
+	if err := c.placeAll(ctx, root, id, files); err != nil {
+		return files, err
 	}
 	return files, checkLinks(root, files)
 }
@@ -136,7 +138,8 @@ func leadsOut(f v1.File) error {
 	return task.Errorf(task.ReasonOutput, "the output %q is a link that leads out of the folder, to %q", f.Path, f.Target)
 }
 
-func (c *Client) place(ctx context.Context, root *os.Root, id string, f v1.File) error {
+// place makes one output, whose content, if it is a file, is what open answers.
+func place(root *os.Root, f v1.File, open func() (io.ReadCloser, error)) error {
 	name := filepath.FromSlash(f.Path)
 	if !filepath.IsLocal(name) {
 		return task.Errorf(task.ReasonOutput, "the server names an output %q, which lies outside the folder", f.Path)
@@ -153,16 +156,15 @@ func (c *Client) place(ctx context.Context, root *os.Root, id string, f v1.File)
 		}
 		return root.Symlink(f.Target, name)
 	}
-	return c.fetch(ctx, root, id, name, f)
-}
-
-// fetch writes one file, which appears under its name only when it is whole.
-func (c *Client) fetch(ctx context.Context, root *os.Root, id, name string, f v1.File) (err error) {
-	in, err := c.Output(ctx, id, f.Path)
+	in, err := open()
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	return errors.Join(fill(root, name, f, in), in.Close())
+}
+
+// fill writes one file, which appears under its name only when it is whole.
+func fill(root *os.Root, name string, f v1.File, in io.Reader) (err error) {
 	part := name + ".part"
 	out, err := root.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {

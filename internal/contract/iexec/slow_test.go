@@ -59,8 +59,8 @@ func TestManyValuesEnd(t *testing.T) {
 		return strings.Join(list, ",")
 	}
 	for name, pkg := range map[string]files{
-		"variables":   v2("", ","+many("V%d=1", 400_000)),
-		"input files": v5(`{"iexec_input_files":[` + many(`"http://e.com/%d"`, 200_000) + `]}`),
+		"variables":   v2("", ","+many("V%d=1", 100_000)),
+		"input files": v5(`{"iexec_input_files":[` + many(`"http://e.com/%d"`, 50_000) + `]}`),
 	} {
 		start := processorTime(t)
 		tk := mustLoad(t, pkg)

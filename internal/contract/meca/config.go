@@ -63,10 +63,7 @@ func (l *loader) config() config {
 	root, err := contract.ParseJSON(data)
 	if err != nil {
 		at, reason := syntaxAt(err)
-		add := l.syntax(at, reason)
-		if s, ok := errors.AsType[*contract.SyntaxError](err); ok {
-			add.Mend = s.Mend
-		}
+		l.syntax(at, reason).Mend = cmp.Or(mendOf(err), "write a JSON object, such as {\"resource\": {\"cpu\": 1, \"mem\": 128}}")
 		return c
 	}
 	if root.Kind != contract.NodeObject && root.Kind != contract.NodeNull {
@@ -96,6 +93,14 @@ func syntaxAt(err error) (contract.At, string) {
 		return contract.At{Line: s.Line, Column: s.Column}, s.Reason
 	}
 	return contract.At{Line: 1, Column: 1}, err.Error()
+}
+
+// mendOf is how to repair what could not be parsed, "" when that is not clear.
+func mendOf(err error) string {
+	if s, ok := errors.AsType[*contract.SyntaxError](err); ok {
+		return s.Mend
+	}
+	return ""
 }
 
 // resource finds the object that holds the fields, and what comes before their names: "resource", the same nested twice, or
@@ -160,6 +165,8 @@ func (l *loader) unknown(n *contract.Node, prefix string, expected ...string) {
 			add.Mend = "did you mean " + near + "?"
 		} else if prefix == "" && slices.Contains(fields(), m.Key) {
 			add.Mend = "move it into resource"
+		} else if near := contract.Nearest(m.Key, fields()); prefix == "" && near != "" {
+			add.Mend = "did you mean " + near + ", within resource?"
 		}
 	}
 }
@@ -275,7 +282,7 @@ func (l *loader) gpus(n *contract.Node, c *config) {
 		add := l.found(ruleGPUCount, configuration, n.Get(fieldUseGPU).Pos(), "config.json: use_gpu is true but gpu_count is 0; set gpu_count to 1 or more")
 		add.Why = "MECA would give the task every idle GPU"
 		add.Mend = "set gpu_count to 1 or more"
-	case !c.useGPU && count > 0:
+	case !c.useGPU && count > 0 && (!n.Has(fieldUseGPU) || n.Get(fieldUseGPU).Is(contract.NodeBool)):
 		add := l.found(ruleGPUUnused, configuration, v.Pos(), "config.json: gpu_count is ignored because use_gpu is false")
 		add.Mend = "set use_gpu to true, or gpu_count to 0"
 	case c.useGPU:

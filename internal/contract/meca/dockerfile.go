@@ -1,6 +1,7 @@
 package meca
 
 import (
+	"cmp"
 	"io/fs"
 	"path"
 	"slices"
@@ -24,7 +25,8 @@ func (l *loader) recipe() {
 	if err != nil {
 		at, reason := syntaxAt(err)
 		at.Line = max(at.Line, 1)
-		l.found(ruleRecipe, dockerfile, contract.At{Line: at.Line}, "Dockerfile line %d: %s", at.Line, show(reason)).Mend = "mend the instruction"
+		add := l.found(ruleRecipe, dockerfile, contract.At{Line: at.Line}, "Dockerfile line %d: %s", at.Line, show(reason))
+		add.Mend = cmp.Or(mendOf(err), "mend the instruction")
 		return
 	}
 	if r.Final() == nil {
@@ -66,6 +68,9 @@ func (l *loader) copies(c contract.RecipeCopy, ignored func(path string) bool) {
 	for _, src := range c.Sources {
 		if strings.Contains(src, "$") || c.Add && remote(src) {
 			continue // known only to the build
+		}
+		if !outside(contextPath(src)) && !l.hasSources() {
+			continue // what is below it is missing with it
 		}
 		at := contract.At{Line: c.Line}
 		matches := l.match(src)

@@ -167,6 +167,9 @@ func (l *loader) entry(e string) bool {
 	if st.IsDir() && l.empty(e) {
 		add := l.found(ruleEmpty, e, contract.At{}, "Empty %s/%s", l.shown, e)
 		add.Mend = "put the task's files into it"
+		if e != sources {
+			add.Mend = "put a file of this name in its place"
+		}
 	}
 	switch {
 	case e == sources && !st.IsDir():
@@ -186,6 +189,14 @@ func (l *loader) missing(e string) {
 	add := l.found(ruleEntry, e, contract.At{}, "Missing %s/%s", l.shown, e)
 	add.Why = "MECA's folder test asks for all seven entries"
 	add.Mend = "add it"
+	if st, err := fs.Lstat(l.fs, e); err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		add.Why = "it is a symbolic link that leads nowhere"
+		add.Mend = "put the file in the link's place"
+		if e == sources {
+			add.Mend = "put the directory in the link's place"
+		}
+		return
+	}
 	if near := l.near(e); near != "" {
 		add.Mend = fmt.Sprintf("rename %s to %s", show(near), e)
 	}
@@ -215,6 +226,12 @@ func (l *loader) near(e string) string {
 		return ""
 	}
 	return contract.Nearest(e, candidates)
+}
+
+// hasSources tells whether src is as it should be; what depends on it is not reported beside it.
+func (l *loader) hasSources() bool {
+	st, err := fs.Stat(l.fs, sources)
+	return err == nil && st.IsDir() && !l.empty(sources)
 }
 
 func (l *loader) empty(dir string) bool {

@@ -115,7 +115,17 @@ func TestLoadFindings(t *testing.T) {
 		{"without src", with(map[string]string{"src/app.py": "-", "Dockerfile": "FROM a\nEXPOSE 8080\n#meca-init-done"}),
 			[]string{"src: error MECA001 Missing pkg/src"}},
 		{"empty src", with(map[string]string{"src/app.py": "-", "src/": ""}), []string{
-			"src: error MECA002 Empty pkg/src", "warning MECA024 no file of the folder mentions meca-init-done"}},
+			"src: error MECA002 Empty pkg/src"}},
+		{"one fault, one finding: src and what is in it", with(map[string]string{"src/app.py": "-", "Dockerfile": "FROM a\nCOPY src/app.py /\nCOPY src /\nEXPOSE 8080\n"}), []string{
+			"src: error MECA001 Missing pkg/src"}},
+		{"one fault, one finding: src is a file", with(map[string]string{"src/app.py": "-", "src": "x", "Dockerfile": "FROM a\nCOPY src/app.py /\nEXPOSE 8080\n"}), []string{
+			"src: error MECA003 src must be a directory"}},
+		{"one fault, one finding: UTF-16", with(map[string]string{"name.txt": "\xff\xfea\x00b\x00"}), []string{
+			"name.txt:1:1: warning MECA011 name.txt is not UTF-8"}},
+		{"one fault, one finding: use_gpu", config(`{"resource": {"use_gpu": 1, "gpu_count": 1}}`), []string{
+			"config.json:1:26: error MECA005 config.json: resource.use_gpu must be boolean, found number"}},
+		{"lines end with CR", with(map[string]string{"name.txt": "a\rb\r", "description.txt": "a\rb\r"}), []string{
+			"name.txt:2: warning MECA011 name.txt has 2 lines; only the first is shown"}},
 		{"src is a file", with(map[string]string{"src/app.py": "-", "src": "meca-init-done"}), []string{"src: error MECA003 src must be a directory"}},
 		{"entry is an empty directory", with(map[string]string{"name.txt": "-", "name.txt/": ""}), []string{
 			"name.txt: error MECA002 Empty pkg/name.txt", "name.txt: error MECA003 name.txt must be a file, found a directory"}},
@@ -273,6 +283,12 @@ func TestLoadMends(t *testing.T) {
 		{config(`{"resources": {"cpu": 2}}`), "MECA009", "did you mean resource?"},
 		{config(`{"resource": {"cpu": 2}, "mem": 64}`), "MECA009", "move it into resource"},
 		{docker("COPY app.py app.py"), "MECA014", "did you mean src/app.py?"},
+		{config(`{"resource": {"mem ": 64}}`), "MECA009", "did you mean mem?"},
+		{config(`{"CPU": 2, "resource": {}}`), "MECA009", "did you mean cpu, within resource?"},
+		{config("\x1b[0m"), "MECA004", "remove the control character, or save the file as UTF-8 text"},
+		{config("cpu = 1"), "MECA004", `write a JSON object, such as {"resource": {"cpu": 1, "mem": 128}}`},
+		{with(map[string]string{"Dockerfile": ""}), "MECA022", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
+		{with(map[string]string{"name.txt": "-", "name.txt/": ""}), "MECA002", "put a file of this name in its place"},
 	} {
 		_, found := meca.New().Load(folder(t, c.files), contract.Options{})
 		var mends []string

@@ -31,7 +31,7 @@ func (l *loader) text(e string) string {
 		add.Mend = "describe the task in it"
 	}
 	clean := printable(s)
-	if len(clean) != len(strings.ReplaceAll(s, "\r\n", "\n")) {
+	if utf8.Valid(data) && len(clean) != len(lines(s)) {
 		l.found(ruleText, e, contract.At{}, "%s holds control characters; they are left out", e).Mend = "remove them"
 	}
 	return clean
@@ -39,12 +39,12 @@ func (l *loader) text(e string) string {
 
 // title reads name.txt, of which one line counts.
 func (l *loader) title() string {
-	lines := strings.Split(l.text(nameText), "\n")
-	if n := len(lines); n > 1 {
+	all := strings.Split(l.text(nameText), "\n")
+	if n := len(all); n > 1 {
 		add := l.found(ruleText, nameText, contract.At{Line: 2}, "name.txt has %d lines; only the first is shown", n)
 		add.Mend = "move the rest to description.txt"
 	}
-	return trim(lines[0])
+	return trim(all[0])
 }
 
 // badUTF8 returns the place of the first byte that is not UTF-8.
@@ -70,8 +70,11 @@ func printable(s string) string {
 			return r
 		}
 		return -1
-	}, strings.ReplaceAll(s, "\r\n", "\n"))
+	}, lines(s))
 }
+
+// lines returns s with every line end as \n.
+func lines(s string) string { return strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s) }
 
 // bidi tells the characters that change the direction of what follows them.
 func bidi(r rune) bool {
@@ -84,7 +87,7 @@ func show(s string) string {
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
 	}
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
+	if s == "" || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
 		return strconv.Quote(s)
 	}
 	return s

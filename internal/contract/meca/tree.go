@@ -32,7 +32,7 @@ func (l *loader) tree() {
 		}
 		return nil
 	})
-	if !s.found && !s.partial && s.searched {
+	if !s.found && !s.partial && s.searched && l.hasSources() {
 		add := l.found(ruleMark, "", contract.At{}, "no file of the folder mentions %s", readyMark)
 		add.Why = "MECA waits for it on stdout, and never sends the request without it"
 		add.Mend = "print " + readyMark + " once the server is started, and flush it"

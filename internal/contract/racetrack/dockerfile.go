@@ -44,13 +44,20 @@ func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 		return ""
 	}
 	stages, left := map[string]bool{}, contract.Ignored(context.fs, file)
+	needed := map[int]bool{} // by line
+	for _, st := range r.Needed() {
+		needed[st.Line] = true
+	}
 	for i, st := range r.Stages {
 		at := contract.At{Line: st.Line}
 		if !st.FromStage {
 			l.base(st.Base, shown, at)
 		}
 		for _, c := range st.Copies {
-			l.copies(context, c, left, shown, stages, i)
+			l.from(c, shown, stages, i)
+			if needed[st.Line] && c.From == "" {
+				l.copies(context, c, left, shown)
+			}
 		}
 		if st.Name != "" {
 			stages[st.Name] = true
@@ -147,28 +154,33 @@ func registryOf(host string) registry {
 // digits is a stage by its number.
 var digits = regexp.MustCompile(`^[0-9]+$`)
 
-// copies tests the sources of one COPY or ADD (seed: "You MUST NOT refer to some local files that are not pushed to the
-// repository").
-func (l *loader) copies(context tree, c contract.RecipeCopy, left func(path string) bool, shown string, stages map[string]bool, stage int) {
+// from tests the image that COPY --from names, where it is no stage.
+func (l *loader) from(c contract.RecipeCopy, shown string, stages map[string]bool, stage int) {
 	at := contract.At{Line: c.Line}
 	switch {
 	case c.From == "":
 	case strings.EqualFold(c.From, "jobtype"):
 		add := l.found(ruleTemplate, shown, at, "template error: COPY --from=jobtype is not supported (line %d)", c.Line)
 		add.Mend = "copy the files from the job's own folder"
-		return
-	default:
-		if !stages[strings.ToLower(c.From)] && !(digits.MatchString(c.From) && number(c.From) < stage) {
-			l.base(c.From, shown, at)
-		}
-		return
+	case !stages[strings.ToLower(c.From)] && !(digits.MatchString(c.From) && number(c.From) < stage):
+		l.base(c.From, shown, at)
 	}
+}
+
+// copies tests the sources of one COPY or ADD (seed: "You MUST NOT refer to some local files that are not pushed to the
+// repository"). Those of stages that the last one does not need are never copied.
+func (l *loader) copies(context tree, c contract.RecipeCopy, left func(path string) bool, shown string) {
+	at := contract.At{Line: c.Line}
 	word := "COPY"
 	if c.Add {
 		word = "ADD"
 	}
 	for _, src := range c.Sources {
 		if strings.Contains(src, "$") || c.Add && (strings.Contains(src, "://") || strings.HasPrefix(src, "git@")) {
+			if c.Add && gitSource.MatchString(src) {
+				add := l.found(ruleAddGit, shown, at, "Dockerfile line %d: ADD %s: ADD of a git repository is not supported", c.Line, show(src))
+				add.Mend = "clone it next to the Dockerfile and COPY it"
+			}
 			continue // known only to the build
 		}
 		if clean := path.Clean(src); clean == ".." || strings.HasPrefix(clean, "../") {
@@ -197,6 +209,9 @@ func (l *loader) leftOut(src, word, shown string, at contract.At) {
 	add := l.found(ruleLeftOut, shown, at, "Dockerfile line %d: %s %s: Racetrack's client leaves every .zip file of a local folder out", at.Line, word, show(src))
 	add.Mend = "deploy from the git repository, or pack it otherwise"
 }
+
+// gitSource is an address that ADD takes for a git repository.
+var gitSource = regexp.MustCompile(`^(?:git://|git@|ssh://|https?://[^?#]*\.git(?:[?#]|$))`)
 
 // contextPath is a source's path in the build context, whose root is also "/" and cannot be left.
 func contextPath(src string) string {

@@ -134,6 +134,7 @@ func number(s string) int {
 // extra is the job type's own settings.
 type extra struct {
 	rewrite bool
+	mode    *contract.Node // of proxy_mode
 	// port is the only one to try; zero when not said. portField is the key that says so.
 	port      int
 	portField string
@@ -188,7 +189,7 @@ func (l *loader) settings(n *contract.Node, prefix string) {
 	switch {
 	case at == nil, mode == "forward":
 	case mode == "rewrite":
-		x.rewrite = true
+		x.rewrite, x.mode = true, at
 	default:
 		l.on(ruleProxyMode, at, `%sproxy_mode: must be "forward" or "rewrite", got "%s"`, prefix, show(mode)).Mend = "leave it out for forward"
 	}
@@ -231,6 +232,7 @@ func (l *loader) rewriteRules(n *contract.Node, prefix string) {
 	for _, it := range list.Items {
 		if scalarOf(it) != scalarString || !contains(rewriteRuleNames(), it.Text) {
 			add := l.on(ruleRewrite, it, "%srewrite_rules: %s is not one of %s", prefix, source(it), strings.Join(rewriteRuleNames(), ", "))
+			add.Mend = "choose of them"
 			if near := nearest(it.Text, rewriteRuleNames()); near != "" {
 				add.Mend = "did you mean " + near + "?"
 			}

@@ -397,7 +397,7 @@ func (l *loader) rewriteHook(places []place) {
 			return
 		}
 	}
-	add := l.on(ruleRewrite, nil, "proxy_mode rewrite needs proxy_settings.py or jobtype_extra.rewrite_rules")
+	add := l.on(ruleRewrite, l.m.extra.mode, "proxy_mode rewrite needs proxy_settings.py or jobtype_extra.rewrite_rules")
 	add.Mend = "add rewrite_rules to jobtype_extra, or leave proxy_mode out"
 }
 

@@ -1,6 +1,7 @@
 package racetrack
 
 import (
+	"cmp"
 	"regexp"
 	"strconv"
 	"strings"
@@ -60,8 +61,6 @@ func (l *loader) readManifest() {
 	m.runtimeEnv = l.variables(root, "runtime_env")
 	m.buildEnv = l.variables(root, "build_env")
 	l.reserved()
-	l.passedOn()
-	l.manifestPassedOn(root, "")
 	m.runSecrets = l.secretFile(root, "secret_runtime_env_file")
 	m.buildSecrets = l.secretFile(root, "secret_build_env_file")
 	m.labels = l.labelMap(root)
@@ -72,6 +71,8 @@ func (l *loader) readManifest() {
 		l.on(ruleImageType, n, "not supported image_type: %s", show(kind)).Mend = "leave it out, or write docker"
 	}
 	l.longName()
+	l.passedOn()
+	l.manifestPassedOn(root, "")
 }
 
 // nameForm is what a name must be to become a part of an image's name and of an address (reference N1).
@@ -85,9 +86,7 @@ func (l *loader) name(root *contract.Node) string {
 	if !nameForm.MatchString(name) {
 		add := l.on(ruleName, n, `name: must be lower-case letters, digits, dots and dashes; "%s" is not`, show(name))
 		add.Why = "it becomes a part of an image's name and of an address"
-		if better := slug(name); better != "" {
-			add.Mend = "such as " + better
-		}
+		add.Mend = "such as " + cmp.Or(slug(name), "my-job")
 		return ""
 	}
 	if strings.Contains(name, "_") {

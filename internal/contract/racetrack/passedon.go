@@ -1,9 +1,11 @@
 package racetrack
 
 import (
+	"slices"
 	"strings"
 
 	"longshore/internal/contract"
+	"longshore/internal/task"
 )
 
 // passedOn warns of variables that Racetrack changes on their way to the job, or cannot pass on: it writes them into a
@@ -43,12 +45,20 @@ func (l *loader) manifestPassedOn(n *contract.Node, at string) {
 			l.manifestPassedOn(it, at)
 		}
 	case contract.NodeString:
-		if strings.ContainsAny(n.Text, inShell) {
+		if strings.ContainsAny(n.Text, inShell) && !l.wrong(n) {
 			add := l.on(ruleManifestText, n, "%s: quotes, $, backquotes and backslashes break the manifest that Racetrack passes on", show(at))
 			add.Why = "Racetrack puts the manifest into a shell's command line, or into the text of a Kubernetes object, as JOB_MANIFEST_YAML"
 			add.Mend = "put the value into a file of the job"
 		}
 	}
+}
+
+// wrong tells whether an error was found at a node: what is wrong is written anew anyway.
+func (l *loader) wrong(n *contract.Node) bool {
+	file, at := l.doc.fileOf(n), n.Pos()
+	return slices.ContainsFunc(l.findings, func(f task.Finding) bool {
+		return f.Severity == task.SeverityError && f.File == file && f.Line == at.Line && f.Column == at.Column
+	})
 }
 
 // maxCommandLine is how long a command of Racetrack's docker target may be.

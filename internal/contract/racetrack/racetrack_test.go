@@ -174,7 +174,7 @@ infrastructure_target: local
 		{"wrapper's port", base + "jobtype_extra: {user_module_port: 7000}", []string{"w J9 job.yaml:6:35 user_module_port: 7000 is the wrapper's port"}},
 		{"image type", base + "image_type: vm", []string{"e J10 job.yaml:6:13 not supported image_type: vm"}},
 		{"bad image", base + "jobtype_extra: {image: 'a b'}", []string{`e J11 job.yaml:6:24 jobtype_extra.image: "a b" is not an image's name: invalid reference format`}},
-		{"rewrite without rules", base + "jobtype_extra: {proxy_mode: rewrite}", []string{"e D3 job.yaml proxy_mode rewrite needs proxy_settings.py or jobtype_extra.rewrite_rules"}},
+		{"rewrite without rules", base + "jobtype_extra: {proxy_mode: rewrite}", []string{"e D3 job.yaml:6:29 proxy_mode rewrite needs proxy_settings.py or jobtype_extra.rewrite_rules"}},
 		{"rewrite rules", base + "jobtype_extra: {proxy_mode: rewrite, rewrite_rules: [html-paths, css-urls]}", nil},
 		{"rewrite rule", base + "jobtype_extra: {proxy_mode: rewrite, rewrite_rules: [html-path]}", []string{`e D3 job.yaml:6:54 jobtype_extra.rewrite_rules: html-path is not one of html-paths, css-urls, localhost-urls, none`}},
 
@@ -260,7 +260,7 @@ infrastructure_target: local
 		}},
 		{"range", base + "resources: {memory_min: 2Gi, memory_max: 1Gi}", []string{"e R1 job.yaml:6:25 resources.memory_min (2Gi) must be less than resources.memory_max (1Gi)"}},
 		{"boolean quantity", base + "resources: {memory_min: on}", []string{"e T3 job.yaml:6:25 resources.memory_min: input should be a valid quantity, got on"}},
-		{"huge quantity", base + "resources: {memory_max: 9999999Ei}", []string{"e R1 job.yaml:6:25 9999999Ei is more than any machine has"}},
+		{"huge quantity", base + "resources: {memory_max: 9999999Ei}", []string{"e R1 job.yaml:6:25 resources.memory_max: 9999999Ei is more than any machine has"}},
 		{"resource key", base + "resources: {memory: 1Gi}", []string{"e T2 job.yaml:6:13 resources.memory: extra inputs are not permitted"}},
 
 		{"target", base + "infrastructure_target: remote-docker", []string{`e I1 job.yaml:6:24 Selected infrastructure target "remote-docker" is unavailable. Available are [docker, kubernetes, local].`}},
@@ -339,6 +339,11 @@ func TestPackage(t *testing.T) {
 		{"empty dockerfile", files{"job.yaml": base, "Dockerfile": "\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: file with no instructions"}, ".:Dockerfile"},
 		{"no FROM", files{"job.yaml": base, "Dockerfile": "RUN x\n"}, []string{"e D4 Dockerfile:1 Dockerfile line 1: no build stage in current context"}, ".:Dockerfile"},
 		{"ignored", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPY m.bin d /\n", "m.bin": "m", "d/m.bin": "m", ".dockerignore": "*\n!d/m.bin\n"}, []string{"e D7 Dockerfile:2 Dockerfile line 2: COPY m.bin: left out of the build context by .dockerignore"}, ".:Dockerfile"},
+		{"added repository", files{"job.yaml": base, "Dockerfile": "FROM busybox\nADD https://h/r.git?x=1#main git@h:r /src/\nADD https://h/r.git.txt /\n"}, []string{
+			"e D14 Dockerfile:2 Dockerfile line 2: ADD https://h/r.git?x=1#main: ADD of a git repository is not supported",
+			"e D14 Dockerfile:2 Dockerfile line 2: ADD git@h:r: ADD of a git repository is not supported",
+		}, ".:Dockerfile"},
+		{"stage without use", files{"job.yaml": base, "Dockerfile": "FROM busybox AS dev\nCOPY gone /\nADD git@h:r /src\nFROM busybox\n"}, nil, ".:Dockerfile"},
 		{"ignored folder", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPY d *.x . /\n", "d/m.bin": "m", ".dockerignore": "d\n"}, []string{"e D7 Dockerfile:2 Dockerfile line 2: COPY d: left out of the build context by .dockerignore"}, ".:Dockerfile"},
 		{"broken dockerfile", files{"job.yaml": base, "Dockerfile": "FROM busybox\nCOPPY a b\n"}, []string{"e D4 Dockerfile:2 Dockerfile line 2: unknown instruction: COPPY (did you mean COPY?)"}, ""},
 		{"private bases", files{"job.yaml": base, "Dockerfile": `FROM localhost:5000/a AS one
@@ -1096,6 +1101,11 @@ func TestMends(t *testing.T) {
 		{base, "RUN x", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
 		{base, "FORM x", "D4", "begin with FROM and the image to build on, such as FROM debian:bookworm-slim"},
 		{base, "FROM x\nRNU y", "D4", "mend the instruction"},
+		// one fault is told once
+		{base + "jobtype_extra: {proxy_mode: 'a\\b'}", "FROM busybox", "J6", "leave it out for forward"},
+		{base + "resources: {memory_min: 99999999Ei, memory_max: 1Gi}", "FROM busybox", "R1", "lower the one or raise the other"},
+		{replaced("name: a", `name: ""`), "FROM busybox", "N1", "such as my-job"},
+		{base + "jobtype_extra: {rewrite_rules: [1]}", "FROM busybox", "D3", "choose of them"},
 	} {
 		_, found := load(t, files{"job.yaml": c.manifest, "Dockerfile": c.dockerfile})
 		if len(found) != 1 || found[0].Rule != "RACETRACK-"+c.rule || found[0].Mend != c.want {

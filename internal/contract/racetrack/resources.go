@@ -17,6 +17,7 @@ var (
 
 // quantity is an amount as written and its exact value.
 type quantity struct {
+	key   string // the field's path
 	text  string
 	value *big.Rat
 	node  *contract.Node
@@ -39,6 +40,7 @@ func (l *loader) resources(root *contract.Node) task.Resources {
 		if least != nil && most != nil && least.value.Cmp(most.value) > 0 {
 			add := l.on(ruleQuantity, least.node, "resources.%s_min (%s) must be less than resources.%s_max (%s)", kind, least.text, kind, most.text)
 			add.Mend = "lower the one or raise the other"
+			q[kind+"_min"] = nil // one fault is told once
 		}
 	}
 	return task.Resources{
@@ -78,7 +80,7 @@ func (l *loader) quantity(in *contract.Node, key string) *quantity {
 		l.note("resources.%s: zero counts as not given", key)
 		return nil
 	}
-	return &quantity{text: n.Text, value: v, node: n}
+	return &quantity{key: "resources." + key, text: n.Text, value: v, node: n}
 }
 
 // valueOf multiplies a decimal number with its suffix.
@@ -111,7 +113,7 @@ func (l *loader) whole(q *quantity, scale int64) int64 {
 		n.Add(n, big.NewInt(1))
 	}
 	if !n.IsInt64() {
-		l.on(ruleQuantity, q.node, "%s is more than any machine has", show(q.text)).Mend = "write a smaller amount"
+		l.on(ruleQuantity, q.node, "%s: %s is more than any machine has", q.key, show(q.text)).Mend = "write a smaller amount"
 		return 0
 	}
 	return n.Int64()

@@ -59,6 +59,7 @@ const (
 	ruleUndefined      = "RACETRACK-D12"
 	ruleHook           = "RACETRACK-D11"
 	ruleLeftOut        = "RACETRACK-D13"
+	ruleAddGit         = "RACETRACK-D14"
 	ruleRemote         = "RACETRACK-G1"
 	ruleLocalRemote    = "RACETRACK-G6"
 	ruleBranch         = "RACETRACK-G2"
@@ -132,6 +133,7 @@ func Rules() []Rule {
 		{ruleUndefined, w, "what a template prints is set", ""},
 		{ruleHook, w, "the responses of the job need no program to rewrite them", ""},
 		{ruleLeftOut, w, "what COPY and ADD name is packed by Racetrack's client, which drops .zip files", ""},
+		{ruleAddGit, e, "no ADD names a git repository, which only other builders clone", ""},
 		{ruleRemote, e, "git.remote is an https address", ""},
 		{ruleLocalRemote, w, "git.remote is not on this machine, where Racetrack's servers cannot reach it", ""},
 		{ruleBranch, e, "git.branch is the name of a branch", ""},

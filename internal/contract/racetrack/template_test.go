@@ -76,7 +76,7 @@ func TestTemplate(t *testing.T) {
 
 // TestTemplateFindings holds that what is printed without a value is told, and that the result is looked at.
 func TestTemplateFindings(t *testing.T) {
-	_, found := load(t, templated("LABEL a={{ nothing }}\nCOPY {{ manifest.name }}.py /\nFROM localhost:5000/{{ manifest.name }}\n"))
+	_, found := load(t, templated("LABEL a={{ nothing }}\nCOPY {{ manifest.name }}.py /\nCOPY --from=localhost:5000/{{ manifest.name }} / /\n"))
 	if diff := cmp.Diff([]string{
 		"w D12 Dockerfile:2 template: nothing is not set and becomes an empty text",
 		"e D7 Dockerfile:3 Dockerfile line 3: COPY a.py: not in the build context",

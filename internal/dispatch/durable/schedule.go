@@ -24,7 +24,7 @@ type carried struct {
 func (s *Service) reserve(run *store.Run) *carried {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.behind || s.draining || s.slots == 0 || !fits(run.Needs, s.room()) {
+	if s.behind || s.draining || s.slots <= 0 || !fits(run.Needs, s.room()) {
 		s.behind = true
 		return nil
 	}
@@ -106,7 +106,7 @@ func (s *Service) schedule(ctx context.Context) {
 // claim takes what fits, and tells whether there may be more.
 func (s *Service) claim(ctx context.Context) bool {
 	s.mu.Lock()
-	if !s.behind || s.draining || s.slots == 0 {
+	if !s.behind || s.draining || s.slots <= 0 { // less than none while what was recovered is over
 		s.mu.Unlock()
 		return false
 	}
