@@ -18,7 +18,7 @@ func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{api: func(c *api.Config) { c.Web = http.NotFoundHandler() }})
 	routes := r.Routes()
-	if len(routes) < 39 {
+	if len(routes) < 40 {
 		t.Fatalf("%d routes", len(routes))
 	}
 	fill := strings.NewReplacer("{id}", "00000000000000000000", "{task}", "none", "{path}", "a/b", "{digest}", "sha256:"+strings.Repeat("0", 64), "{account}", "ada")

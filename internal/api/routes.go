@@ -62,6 +62,12 @@ func (a *API) uploadRoutes() {
 		body: map[string]*huma.Schema{"application/octet-stream": binary()},
 	}, a.upload)
 	add(a, route{
+		id: "upload-many", method: post, path: "/v1/uploads/many", tag: "Uploads", summary: "Upload many files", rule: uploaders, audit: "upload", status: http.StatusCreated,
+		doc: "Keeps each file of the body, a tar archive of up to 10,000 plain files, as if it had been uploaded by itself, and answers their digests in the archive's order. " +
+			"For folders with many small files this is far quicker.",
+		body: map[string]*huma.Schema{"application/x-tar": binary()},
+	}, a.uploadMany)
+	add(a, route{
 		id: "get-upload", method: get, path: "/v1/uploads/{digest}", tag: "Uploads", summary: "Ask for an upload", rule: uploaders,
 		doc: "Tells whether the account has a file with this content, which then need not be uploaded again.",
 	}, a.getUpload)

@@ -153,7 +153,7 @@ func (p *Package) follow(ctx context.Context) (contract.Remote, []task.Finding) 
 	fetched := &Package{}
 	if err := openGit(ctx, fetched, remote.Git, gitsource.Options{}); err != nil {
 		fetched.Close()
-		return contract.Remote{}, []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.File, What: "the repository that it names could not be fetched: " + err.Error()}}
+		return contract.Remote{}, []task.Finding{{Rule: "git-remote", Severity: task.SeverityNote, File: remote.File, What: "the repository that it names could not be fetched: " + err.Error(), Mend: "mend its address, or put what is built from beside the manifest"}}
 	}
 	submitted := p.Source
 	submitted.File = remote.File

@@ -106,10 +106,13 @@ func decodeText(text string) ([]byte, error) {
 		return base58.Decode(text)
 	}
 	_, raw, err := multibase.Decode(text)
-	if err == nil && (len(raw) == 0 || raw[0] != 1) {
-		err = fmt.Errorf("Invalid cid version")
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("Invalid cid version: %w", err)
+	case len(raw) == 0 || raw[0] != 1:
+		return nil, fmt.Errorf("Invalid cid version")
 	}
-	return raw, err
+	return raw, nil
 }
 
 // readCID reads a binary CID from the front of b, and answers what follows.

@@ -33,7 +33,7 @@ func TestParseRefuses(t *testing.T) {
 	digest := strings.Repeat("11", 32)
 	for text, want := range map[string]string{
 		"":                          "",
-		"knn":                       "",
+		"knn":                       "Invalid cid version",
 		"0x":                        "Invalid sha256 length",
 		"0x1111":                    "Invalid sha256 length",
 		"0x" + digest + "11":        "Invalid sha256 length",
@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		"f01701220" + digest[:60]:   "Invalid cid multihash string length",
 		"f01701220" + digest + "11": "Invalid cid multihash string length",
 		"f01f0001220" + digest:      "Invalid cid codec", // 0x70 in two bytes
-		"QmNLei78zWmzUdbeRB3CiUfAizWUrbeeZh5K1rhAQKCh5":  "",
+		"QmNLei78zWmzUdbeRB3CiUfAizWUrbeeZh5K1rhAQKCh5":  "Invalid cid version",
 		"Qm0Lei78zWmzUdbeRB3CiUfAizWUrbeeZh5K1rhAQKCh51": "",
 	} {
 		_, err := ipfs.Parse(text)

@@ -67,7 +67,7 @@ func (b *binder) inputs() {
 		default:
 			data, err := g.asJSON()
 			if err != nil {
-				b.problem(name, "input-type", err.Error(), "the inputs that the task declares are: "+names(t.Inputs()))
+				b.problem(name, "input-type", err.Error(), "write a text, a JSON value, or @ and the name of a file that can be read")
 				continue
 			}
 			b.values.Free = append(b.values.Free, FreeValue{name, data})

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,43 +61,5 @@ func (c *Client) UploadPath(ctx context.Context, path string) (v1.FileRef, error
 		up, err := c.UploadFile(ctx, path)
 		return v1.FileRef{Digest: up.Digest, Name: filepath.Base(path)}, err
 	}
-	ref := v1.FileRef{Entries: []v1.File{}}
-	err = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
-		if err != nil || at == path {
-			return err
-		}
-		rel, err := filepath.Rel(path, at)
-		if err != nil {
-			return err
-		}
-		e, err := c.entry(ctx, path, filepath.ToSlash(rel), d)
-		if err == nil && e != nil {
-			ref.Entries = append(ref.Entries, *e)
-		}
-		return err
-	})
-	return ref, err
-}
-
-// entry sends one file of a folder; nil for a folder that is not empty.
-func (c *Client) entry(ctx context.Context, root, rel string, d fs.DirEntry) (*v1.File, error) {
-	at := filepath.Join(root, filepath.FromSlash(rel))
-	if d.IsDir() {
-		inside, err := os.ReadDir(at)
-		if err != nil || len(inside) > 0 {
-			return nil, err
-		}
-		return &v1.File{Path: rel, Mode: "dir"}, nil
-	}
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	st, err := r.Stat(filepath.FromSlash(rel)) // refuses links that lead out
-	if err != nil || !st.Mode().IsRegular() {
-		return nil, task.Errorf(task.ReasonInput, "%s is neither a file nor a folder, nor a link to a file within the folder", at)
-	}
-	up, err := c.UploadFile(ctx, at)
-	return &v1.File{Path: rel, Digest: up.Digest, Size: up.Size}, err
+	return c.uploadFolder(ctx, path)
 }

@@ -47,9 +47,9 @@ func (l *loader) asRunner(t *task.Task, mode string) {
 
 // loosenGPUCount makes a warning of a gpu_count that lacks, and tells whether there was one.
 func (l *loader) loosenGPUCount() bool {
-	i := slices.IndexFunc(l.findings, func(f task.Finding) bool { return f.Rule == ruleGPUCount })
+	i := slices.IndexFunc(l.report.Findings, func(f task.Finding) bool { return f.Rule == ruleGPUCount })
 	if i >= 0 {
-		l.findings[i].Severity = task.SeverityWarning
+		l.report.Findings[i].Severity = task.SeverityWarning
 	}
 	return i >= 0
 }

@@ -70,7 +70,7 @@ func (l *loader) config() config {
 		l.syntax(root.Pos(), "must be an object, found "+jsonKind(root)).Mend = `write {"resource": {…}}`
 		return c
 	}
-	first := len(l.findings)
+	first := len(l.report.Findings)
 	for _, m := range root.Duplicates() {
 		add := l.found(ruleKey, configuration, m.Pos(), "config.json: key %s is given twice; the last one counts", show(m.Key))
 		add.Mend = "keep one of them"
@@ -78,7 +78,7 @@ func (l *loader) config() config {
 	if fields, prefix := l.resource(root, &c); fields != nil {
 		l.fields(fields, prefix, &c)
 	}
-	slices.SortStableFunc(l.findings[first:], func(a, b task.Finding) int {
+	slices.SortStableFunc(l.report.Findings[first:], func(a, b task.Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return c
@@ -155,10 +155,12 @@ func (l *loader) noResource(at contract.At) *task.Finding {
 
 // unknown reports the members of n other than the expected ones.
 func (l *loader) unknown(n *contract.Node, prefix string, expected ...string) {
+	seen := map[string]bool{}
 	for _, m := range n.Members {
-		if slices.Contains(expected, m.Key) {
+		if slices.Contains(expected, m.Key) || seen[m.Key] { // a repeated one is reported as such
 			continue
 		}
+		seen[m.Key] = true
 		add := l.found(ruleKey, configuration, m.Pos(), "config.json: key %s is unknown and ignored", show(prefix+m.Key))
 		add.Mend = "remove it"
 		if near := contract.Nearest(m.Key, expected); near != "" {
@@ -203,9 +205,9 @@ func (l *loader) fields(n *contract.Node, prefix string, c *config) {
 	if v := n.Get(fieldMem); v != nil {
 		c.memory = l.mem(v, fieldMem, c.memory)
 	} else if v := n.Get(fieldMemory); v != nil {
-		before := len(l.findings)
+		before := len(l.report.Findings)
 		c.memory = l.mem(v, fieldMemory, c.memory)
-		if len(l.findings) == before {
+		if len(l.report.Findings) == before {
 			add := l.found(ruleAlias, configuration, v.Pos(), "config.json: resource.memory is not in the MECA format; used as mem = %d MB", c.memory>>20)
 			add.Why = "MECA ignores it"
 			add.Mend = "rename it to mem"

@@ -11,8 +11,11 @@ import (
 	"longshore/internal/contract"
 )
 
-// maxCopies bounds the sources that are looked for; the build finds the rest.
-const maxCopies = 1000
+// Bounds of the sources that are looked for, and of the entries that their patterns are compared with; the build finds the rest.
+const (
+	maxCopies = 1000
+	maxLooked = 1_000_000
+)
 
 // recipe looks at the Dockerfile for what would make the build fail, or the server unreachable.
 func (l *loader) recipe() {
@@ -43,6 +46,8 @@ func (l *loader) recipe() {
 	}
 	l.brackets("CMD", r.Final().Cmd, r.Final().CmdLine)
 	l.brackets("ENTRYPOINT", r.Final().Entrypoint, r.Final().EntrypointLine)
+	l.report.File = dockerfile
+	l.report.LineEnds(ruleLineEnds, severityOf(ruleLineEnds), r, l.fs)
 	if !exposes(r) {
 		add := l.found(ruleExpose, dockerfile, contract.At{Line: r.Final().Line}, "Dockerfile does not EXPOSE 8080; MECA tasks must listen on port 8080")
 		add.Why = "unless the image it builds on does"
@@ -75,6 +80,8 @@ func (l *loader) copies(c contract.RecipeCopy, ignored func(path string) bool) {
 		at := contract.At{Line: c.Line}
 		matches := l.match(src)
 		switch {
+		case l.looked > maxLooked:
+			return
 		case len(matches) == 0:
 			add := l.found(ruleCopyMissing, dockerfile, at, "Dockerfile line %d: %s %s: not in the folder", c.Line, word, show(src))
 			add.Why = "the build context is the package's folder"
@@ -115,10 +122,14 @@ func (l *loader) match(src string) []string {
 // glob appends the paths below dir that match the words of a pattern. Unlike fs.Glob it follows no links, so that a circle of
 // them cannot make it endless.
 func (l *loader) glob(found []string, dir string, words []string) []string {
+	if l.looked > maxLooked {
+		return found
+	}
 	list, err := fs.ReadDir(l.fs, dir)
 	if err != nil {
 		return found
 	}
+	l.looked += len(list)
 	for _, d := range list {
 		if ok, err := path.Match(words[0], d.Name()); err != nil || !ok {
 			continue

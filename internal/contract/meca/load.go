@@ -15,15 +15,15 @@ import (
 // loader gathers what Load finds in one package.
 type loader struct {
 	folder
-	findings []task.Finding
+	report contract.Report
+	// looked counts the entries of folders that patterns of COPY were compared with.
+	looked int
 }
 
 // found records a finding and returns it for filling in Why and Mend, until the next one is recorded.
 func (l *loader) found(rule, file string, at contract.At, what string, args ...any) *task.Finding {
-	r := contract.Report{File: file}
-	r.Add(severityOf(rule), rule, at, "%s", fmt.Sprintf(what, args...))
-	l.findings = append(l.findings, r.Findings...)
-	return &l.findings[len(l.findings)-1]
+	l.report.File = file
+	return l.report.Add(severityOf(rule), rule, at, "%s", fmt.Sprintf(what, args...))
 }
 
 // Load reads a MECA folder. Findings come in the order in which MECA's folder test looks at the entries, then those of the
@@ -35,12 +35,12 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 	l := &loader{}
 	if src.FS == nil {
 		l.found(ruleFolder, "", contract.At{}, "there is no folder to read").Mend = "name the folder that holds the Dockerfile"
-		return nil, l.findings
+		return nil, l.report.Findings
 	}
 	f, err := open(src)
 	if err != nil {
 		l.found(ruleFolder, src.File, contract.At{}, "cannot open the folder: %v", err)
-		return nil, l.findings
+		return nil, l.report.Findings
 	}
 	l.folder = f
 	t := l.load()
@@ -55,7 +55,7 @@ func (Contract) Load(src contract.Source, opts contract.Options) (*task.Task, []
 		d.AsRunner = true
 		t.Detail = encode(d)
 	}
-	return t, l.findings
+	return t, l.report.Findings
 }
 
 // chooseVariant settles how a task that asks for an enclave is used: in it, unless the user says otherwise.

@@ -3,6 +3,7 @@ package meca_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"longshore/internal/contract"
 	"longshore/internal/contract/meca"
@@ -124,6 +126,8 @@ func TestLoadFindings(t *testing.T) {
 			"name.txt:1:1: warning MECA011 name.txt is not UTF-8"}},
 		{"one fault, one finding: use_gpu", config(`{"resource": {"use_gpu": 1, "gpu_count": 1}}`), []string{
 			"config.json:1:26: error MECA005 config.json: resource.use_gpu must be boolean, found number"}},
+		{"script with CR LF", with(map[string]string{"Dockerfile": "FROM a\nCOPY src /app\nEXPOSE 8080\nCMD [\"sh\", \"/app/run.sh\"]\n", "src/run.sh": "python app.py\r\n"}), []string{
+			"Dockerfile:4:1: warning MECA027 src/run.sh ends its lines with CR LF; it cannot be started in the container"}},
 		{"lines end with CR", with(map[string]string{"name.txt": "a\rb\r", "description.txt": "a\rb\r"}), []string{
 			"name.txt:2: warning MECA011 name.txt has 2 lines; only the first is shown"}},
 		{"src is a file", with(map[string]string{"src/app.py": "-", "src": "meca-init-done"}), []string{"src: error MECA003 src must be a directory"}},
@@ -299,6 +303,82 @@ func TestLoadMends(t *testing.T) {
 		}
 		if len(mends) == 0 || mends[0] != c.say {
 			t.Errorf("%s: mends %q, want %q first", c.rule, mends, c.say)
+		}
+	}
+}
+
+// A hostile package neither floods its reader nor keeps the machine busy.
+func TestLoadBounds(t *testing.T) {
+	var keys, copies strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&keys, `"k%d": 1, `, i)
+	}
+	_, found := meca.New().Load(folder(t, config(`{`+keys.String()+`"resource": {"cpu": 1}}`)), contract.Options{})
+	if n := len(found); n != 101 || !strings.Contains(found[100].What, "4900 more findings") {
+		t.Errorf("%d findings, the last %q", n, found[n-1].What)
+	}
+
+	for range 900 {
+		copies.WriteString("COPY src/*/* /a/\n")
+	}
+	files := docker(copies.String())
+	for i := range 2000 {
+		files[fmt.Sprintf("src/d/f%d", i)] = ""
+	}
+	src := memory(files)
+	reads := &counted{FS: src.FS}
+	src.FS = reads
+	_, found = meca.New().Load(src, contract.Options{})
+	if len(found) > 0 || reads.entries > 1_100_000 {
+		t.Errorf("%d entries looked at, findings %v", reads.entries, said(found))
+	}
+}
+
+// counted counts the entries of the folders that are read.
+type counted struct {
+	fs.FS
+	entries int
+}
+
+func (c *counted) ReadDir(name string) ([]fs.DirEntry, error) {
+	list, err := fs.ReadDir(c.FS, name)
+	c.entries += len(list)
+	return list, err
+}
+
+// What the schema accepts is what Load has no error for.
+func TestSchemaAgrees(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(meca.New().Schemas()[0].JSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("config", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := []string{"0", "1", "-1", "0.5", "6", "128", "128.0", "1e2", "null", `""`, `"1"`, "true", "false", "[]", "{}", "1e400", "8796093022208"}
+	for _, form := range []string{`{"resource":{"%s":%s}}`, `{"%s":%s}`, `{"resource":{"resource":{"%s":%s}}}`, `{"resource":{"use_gpu":true,"gpu_count":1,"%s":%s}}`} {
+		for _, field := range []string{"cpu", "mem", "use_gpu", "gpu_count", "use_sgx", "memory", "resource", "CPU", "x"} {
+			for _, v := range values {
+				text := fmt.Sprintf(form, field, v)
+				n, err := contract.ParseJSON([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				given, err := jsonschema.UnmarshalJSON(bytes.NewReader(n.JSON()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fits := schema.Validate(given) == nil
+				_, found := meca.New().Load(memory(config(text)), contract.Options{})
+				if wrong := slices.ContainsFunc(found, func(f task.Finding) bool { return f.Severity == task.SeverityError }); fits == wrong {
+					t.Errorf("%s: the schema accepts it: %v; findings %q", text, fits, said(found))
+				}
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (Contract) CheckPublish(src contract.Source, found []task.Finding) []task.F
 	if err != nil {
 		return found // reported by Load
 	}
-	l := &loader{folder: f, findings: found}
+	l := &loader{folder: f, report: contract.Report{Findings: found}}
 	if st, err := fs.Lstat(l.fs, ".git"); err == nil {
 		add := l.found(ruleHistory, ".git", contract.At{}, ".git is published too")
 		add.Why = "MECA's client takes hidden files, and everybody can read the folder: its history, its remotes"
@@ -44,7 +44,7 @@ func (Contract) CheckPublish(src contract.Source, found []task.Finding) []task.F
 		}
 	}
 	l.modes()
-	return l.findings
+	return l.report.Findings
 }
 
 // modes reports files that are executable here and will not be where the folder is fetched, unless the Dockerfile sets modes

@@ -39,6 +39,7 @@ const (
 	ruleMark        = "MECA024"
 	ruleSGX         = "MECA025"
 	ruleBrackets    = "MECA026"
+	ruleLineEnds    = "MECA027"
 	ruleHistory     = "MECA030" // this and the next are looked at before publishing
 	ruleMode        = "MECA031"
 )
@@ -72,6 +73,7 @@ func Rules() []Rule {
 		{ruleMark, w, "something in the folder prints meca-init-done"},
 		{ruleSGX, n, "a task that needs an SGX enclave is told as such"},
 		{ruleBrackets, w, "CMD and ENTRYPOINT in brackets are JSON"},
+		{ruleLineEnds, w, "a script that CMD or ENTRYPOINT starts has the line ends of Unix"},
 		{ruleHistory, w, "a folder that is published holds no .git"},
 		{ruleMode, w, "a folder that is published has no executable files, whose mode gets lost, unless the Dockerfile sets modes"},
 	}

@@ -40,7 +40,7 @@ func (l *loader) recipe(context tree, file, shown string) (rendered string) {
 		return ""
 	}
 	if r.Final() == nil {
-		l.found(ruleRecipe, shown, contract.At{}, "the Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim-bullseye"
+		l.found(ruleRecipe, shown, contract.At{Line: 1}, "the Dockerfile has no FROM").Mend = "begin with the image to build on, such as FROM python:3.9-slim-bullseye"
 		return ""
 	}
 	stages, left := map[string]bool{}, contract.Ignored(context.fs, file)

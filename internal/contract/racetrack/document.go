@@ -180,7 +180,12 @@ func (l *loader) extend(fsys fs.FS, extends *contract.Node) bool {
 		return refuse("keep the base manifest in the package", "extends: %q leaves the package", show(name))
 	}
 	if !isFile(fsys, file) {
-		return refuse("add it, or mend the path", "extends: base manifest %s doesn't exist", show(file))
+		add := l.on(ruleExtends, extends, "extends: base manifest %s doesn't exist", show(file))
+		add.Mend = "add it, or mend the path"
+		if lost := contract.LostLink(fsys, file); lost != nil {
+			add.Why, add.Mend = show(lost.Error()), "put the file itself there"
+		}
+		return false
 	}
 	base, _, ok := l.parse(fsys, file)
 	if !ok {

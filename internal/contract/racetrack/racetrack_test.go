@@ -412,7 +412,7 @@ COPY $X /x
 
 		{"secrets", files{"job.yaml": base + "secret_runtime_env_file: .env", "Dockerfile": "FROM busybox", ".env": "A=1\n[x]\nA=2\n  b\nPUB_URL=x\n"}, []string{
 			"e S2 .env:2 line 2: a section", "e S2 .env:3 line 3: A is given again, after line 1", "e S2 .env:4 line 4: an indented line",
-			"e E1 .env found illegal runtime env vars, which conflict with reserved names: {'PUB_URL'}",
+			"e E1 .env:5 found illegal runtime env vars, which conflict with reserved names: {'PUB_URL'}",
 		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -1008,6 +1008,17 @@ func TestExamples(t *testing.T) {
 		}
 		if _, found := racetrack.New().Load(open(t, dir), contract.Options{}); task.HasErrors(found) {
 			t.Errorf("%s: %v", e.Name(), brief(found))
+		}
+	}
+}
+
+// TestLostLinks holds that a link which leads out is told as one, where Racetrack's words are that nothing is there.
+func TestLostLinks(t *testing.T) {
+	_, found := load(t, files{"job.yaml": base + "secret_runtime_env_file: s.env\n", "Dockerfile": "FROM busybox", "s.env": "-> /etc/passwd"})
+	_, overlay := load(t, files{"job.yaml": "extends: b.yaml\n", "Dockerfile": "FROM busybox", "b.yaml": "-> /etc/passwd"})
+	for i, f := range append(found, overlay...) {
+		if !strings.HasSuffix(f.Why, "is a symbolic link that leads out of the package, or nowhere") || i > 1 {
+			t.Errorf("%+v", f)
 		}
 	}
 }

@@ -20,6 +20,12 @@ type secretProblem struct {
 	what, mend string
 }
 
+// secretVariable is a variable of a secret file, with its line.
+type secretVariable struct {
+	task.EnvVar
+	line int
+}
+
 // secretName is the name of a variable in a secret file.
 var secretName = regexp.MustCompile(`^[^\s=:\x00-\x1f]+$`)
 
@@ -44,7 +50,7 @@ var percentReference = regexp.MustCompile(`%\([^)]*\)s`)
 // parseSecrets reads KEY=value or KEY: value lines (reference 2.6, 11.8): comments begin with # or ;, export is skipped, one
 // pair of quotes around a value is taken off, and nothing is expanded. others are the lines that Racetrack's client reads
 // otherwise.
-func parseSecrets(data []byte) (vars []task.EnvVar, problems, others []secretProblem) {
+func parseSecrets(data []byte) (vars []secretVariable, problems, others []secretProblem) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(data) {
 		return nil, []secretProblem{{1, "the file is not UTF-8 text", "save it as UTF-8"}}, nil
@@ -83,7 +89,7 @@ func parseSecrets(data []byte) (vars []task.EnvVar, problems, others []secretPro
 			problem(fmt.Sprintf("%s is given again, after line %d", name, first[name]), "keep one of them")
 		default:
 			first[name] = i + 1
-			vars = append(vars, task.EnvVar{Name: name, Value: value})
+			vars = append(vars, secretVariable{task.EnvVar{Name: name, Value: value}, i + 1})
 			if what := otherReading(exported, value); what != "" {
 				others = append(others, secretProblem{i + 1, what, "write the variable without it; here it is read as it stands"})
 			}
@@ -103,7 +109,7 @@ func unquote(s string) string {
 type secretFile struct {
 	// file is clean and lies in the manifest's folder; "" when there is none.
 	file string
-	vars []task.EnvVar
+	vars []secretVariable
 	// broken tells that some of its lines could not be read.
 	broken bool
 }
@@ -123,6 +129,9 @@ func (l *loader) secretFile(root *contract.Node, field string) secretFile {
 	if !isFile(l.home.fs, clean) {
 		add := l.on(ruleSecretFile, n, "secret env file doesn't exist: %s", show(file))
 		add.Mend = "write it, with lines of KEY=value"
+		if lost := contract.LostLink(l.home.fs, clean); lost != nil {
+			add.Why, add.Mend = show(lost.Error()), "put the file itself there"
+		}
 		if l.git && l.home == l.pkg {
 			add.Severity = task.SeverityWarning
 			add.Why = "secrets are not in the repository"
@@ -150,13 +159,17 @@ func (l *loader) secretFile(root *contract.Node, field string) secretFile {
 func (l *loader) secrets(d *detail) {
 	s := l.m.runSecrets
 	var taken []string
+	var first contract.At
 	for _, v := range s.vars {
 		if contains(reservedNames(l.legacy), v.Name) {
+			if len(taken) == 0 {
+				first.Line = v.line
+			}
 			taken = append(taken, v.Name)
 		}
 	}
 	if len(taken) > 0 {
-		l.found(ruleReserved, s.file, contract.At{}, "%s", conflict(taken)).Mend = "rename the variables"
+		l.found(ruleReserved, s.file, first, "%s", conflict(taken)).Mend = "rename the variables"
 	}
 	if s.file != "" && !s.broken && l.home.dir != "" {
 		d.SecretFile, d.SecretDir = s.file, l.home.dir
@@ -201,9 +214,13 @@ func readSecrets(d detail) ([]task.EnvVar, error) {
 	if err != nil {
 		return nil, fail(err)
 	}
-	vars, problems, _ := parseSecrets(data)
+	list, problems, _ := parseSecrets(data)
 	if len(problems) > 0 {
 		return nil, fail(fmt.Errorf("line %d: %s", problems[0].line, problems[0].what))
+	}
+	var vars []task.EnvVar
+	for _, v := range list {
+		vars = append(vars, v.EnvVar)
 	}
 	return vars, nil
 }

@@ -113,12 +113,7 @@ func (t *template) charge(length int) {
 func (t *template) block() string {
 	defer t.enter()()
 	for t.pos < len(t.in) {
-		next := len(t.in)
-		for _, tag := range []string{"{{", "{%", "{#"} {
-			if i := strings.Index(t.rest(), tag); i >= 0 {
-				next = min(next, t.pos+i)
-			}
-		}
+		next := t.nextTag()
 		plain := t.in[t.pos:next]
 		if next < len(t.in) && strings.HasPrefix(t.in[next+2:], "-") {
 			plain = strings.TrimRight(plain, " \t\r\n")
@@ -132,6 +127,19 @@ func (t *template) block() string {
 		}
 	}
 	return ""
+}
+
+// nextTag is where the next tag begins, or the text ends. It looks no further than that: there may be many tags.
+func (t *template) nextTag() int {
+	for at := t.pos; ; at++ {
+		i := strings.IndexByte(t.in[at:], '{')
+		if i < 0 {
+			return len(t.in)
+		}
+		if at += i; at+1 < len(t.in) && strings.IndexByte("{%#", t.in[at+1]) >= 0 {
+			return at
+		}
+	}
 }
 
 // tag reads one tag. Words that end a block are returned.

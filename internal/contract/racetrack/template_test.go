@@ -2,6 +2,7 @@ package racetrack_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,4 +115,26 @@ func TestHostileTemplate(t *testing.T) {
 			t.Errorf("%s: %v", name, brief(found))
 		}
 	}
+}
+
+// TestTemplateOfManyTags holds that every tag costs its own length, not that of the rest: looking through the rest for each took ten
+// seconds of processor time for these.
+func TestTemplateOfManyTags(t *testing.T) {
+	start := processorTime(t)
+	tk, found := racetrack.New().Load(open(t, templated(strings.Repeat("LABEL a={{ manifest.name }}\n", 35_000)).write(t)), contract.Options{})
+	if len(found) > 0 || strings.Count(tk.Image.Recipe, "LABEL a=a\n") != 35_000 {
+		t.Errorf("%d bytes, %v", len(tk.Image.Recipe), brief(found))
+	}
+	if d := processorTime(t) - start; d > 5*time.Second {
+		t.Error(d)
+	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

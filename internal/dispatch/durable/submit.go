@@ -312,7 +312,11 @@ func (s *Service) canFit(ctx context.Context, n task.Resources) error {
 		}
 	}
 	has := s.cfg.Capacity
-	return (&task.Error{Code: task.ReasonPolicy, Message: fmt.Sprintf("it can never run here: it asks for %s CPUs, %s and %d GPUs, and the largest machine has %s CPUs, %s and %d GPUs", n.CPU, n.Memory, n.GPUs, has.CPU, has.Memory, has.GPUs)}).
+	what := "resource limit exceeds the maximum" // in the words of a run on one machine, which are MECA's
+	if n.GPUs > has.GPUs {
+		what = "not enough GPU available"
+	}
+	return (&task.Error{Code: task.ReasonPolicy, Message: fmt.Sprintf("%s: it can never run here: it asks for %s CPUs, %s and %d GPUs, and the largest machine has %s CPUs, %s and %d GPUs", what, n.CPU, n.Memory, n.GPUs, has.CPU, has.Memory, has.GPUs)}).
 		WithHint("ask for less with limits (--cpus, --memory, --gpus), or start a server on a larger machine")
 }
 

@@ -224,7 +224,8 @@ func (u *unpacker) link(name, target string) error {
 }
 
 func leadsOut(name, target string) error {
-	return task.Errorf(task.CodePackage, "the archive's link %q leads out of its folder, to %q", shortened(name), shortened(target))
+	return task.Errorf(task.CodePackage, "the archive's link %q leads out of its folder, to %q", shortened(name), shortened(target)).
+		WithHint("put what it points to in its place, or remove it: a server takes no link that leaves its folder")
 }
 
 // checkLinks follows every link as the kernel does: one that goes through others may end elsewhere than its text says. Links that

@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -148,11 +149,11 @@ func TestUnpackHostile(t *testing.T) {
 		"above, in the middle":       {[]item{file("a/../../evil")}, "leads out"},
 		"absolute":                   {[]item{file("/etc/evil")}, "leads out"},
 		"above, as Windows writes":   {[]item{file(`..\..\evil`)}, "leads out"},
-		"link above":                 {[]item{link("l", "../x")}, "leads out"},
-		"absolute link":              {[]item{link("l", "/etc/passwd")}, "leads out"},
+		"link above":                 {[]item{link("l", "../x")}, `link "l" leads out`},
+		"absolute link":              {[]item{link("l", "/etc/passwd")}, `link "l" leads out`},
 		"file below a link":          {[]item{link("l", "."), file("l/f")}, "both as a folder"},
 		"link below a link":          {[]item{{name: "a/b/f", body: "x"}, link("a/b/c", "../.."), link("a/b/c/l", "../../..")}, "both as a folder"},
-		"link through a link":        {[]item{link("up", "."), link("l", "up/..")}, "leads out"},
+		"link through a link":        {[]item{link("up", "."), link("l", "up/..")}, `link "l" leads out`},
 		"link through several links": {[]item{{name: "d/e/f", body: "x"}, link("one", "d/e"), link("two", "one/../.."), link("three", "two/../x")}, "leads out"},
 		"twice":                      {[]item{file("f"), file("f")}, `"f" twice`},
 		"file and folder":            {[]item{file("f"), file("f/g")}, "both as a folder"},
@@ -191,6 +192,9 @@ func TestUnpackHostile(t *testing.T) {
 			_, err := unpackInto(t, c.archive)
 			if err == nil || !strings.Contains(err.Error(), c.want) || task.CodeOf(err) != task.CodePackage || len(err.Error()) > 1000 {
 				t.Errorf("%v (%s), want it to say %q", err, task.CodeOf(err), c.want)
+			}
+			if e, ok := errors.AsType[*task.Error](err); strings.Contains(c.want, "link") && (!ok || e.Hint == "") {
+				t.Errorf("%v has no hint", err)
 			}
 		})
 	}
