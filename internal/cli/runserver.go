@@ -274,11 +274,19 @@ func (u *uploads) put(name, path string) (string, error) {
 	return name, nil
 }
 
+// input is put for an input. That it is not there is the input's fault, as in a local run.
+func (u *uploads) input(name, path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", task.Errorf(task.ReasonInput, "input %q: cannot read %s: %w", name, path, err).WithHint("give a file or folder that is there")
+	}
+	return u.put(name, path)
+}
+
 // value is an input as the server takes it.
 func (u *uploads) value(t v1.Task, name string, v task.Given) (json.RawMessage, error) {
 	switch {
 	case v.Path != "":
-		file, err := u.put(name, v.Path)
+		file, err := u.input(name, v.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -335,7 +343,7 @@ func (u *uploads) document(name string, raw json.RawMessage, dir string) (json.R
 		if dir != "" && !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
-		file, err := u.put(name, path)
+		file, err := u.input(name, path)
 		if err != nil {
 			return nil, err
 		}
