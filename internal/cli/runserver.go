@@ -122,8 +122,12 @@ func (g *globals) runOnServer(ctx context.Context, ref string, job *jobFlags, f 
 		return err
 	}
 	res := resultOf(run)
-	// Also of a run that was cancelled there is a log; Ctrl-C must not keep it from arriving.
-	if err := g.fetchOutputs(context.WithoutCancel(ctx), r.client, run, out); err != nil {
+	// Also of a run that was cancelled there is a log: the Ctrl-C that cancelled it must not keep that from arriving.
+	fetching := ctx
+	if ctx.Err() != nil {
+		fetching = context.WithoutCancel(ctx)
+	}
+	if err := g.fetchOutputs(fetching, r.client, run, out); err != nil {
 		return err
 	}
 	if g.json {
