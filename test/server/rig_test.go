@@ -267,19 +267,31 @@ func output(t testing.TB, s *app.Server, id, path string) string {
 	return string(data)
 }
 
-// logText reads a log as text.
+// logText is what a log holds.
 func logText(t testing.TB, r io.Reader) string {
 	t.Helper()
-	var b strings.Builder
-	for frames := engine.NewLogReader(r); ; {
+	return strings.Join(attempts(t, r), "")
+}
+
+// attempts are what each attempt wrote to a log, of those that wrote anything.
+func attempts(t testing.TB, r io.Reader) (texts []string) {
+	t.Helper()
+	for frames, last := engine.NewLogReader(r), -1; ; {
 		f, err := frames.Next()
 		if err == io.EOF {
-			return b.String()
+			return texts
 		}
 		if err != nil {
 			t.Error(err)
-			return b.String()
+			return texts
 		}
-		b.Write(f.Data)
+		if f.Attempt < last {
+			t.Errorf("attempt %d comes after attempt %d in the log", f.Attempt, last)
+		}
+		if f.Attempt != last {
+			texts = append(texts, "")
+		}
+		last = f.Attempt
+		texts[len(texts)-1] += string(f.Data)
 	}
 }
