@@ -93,7 +93,7 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	over := make(chan error, 2)
 	go func() { _, err := io.Copy(far, buffered); over <- err }()
 	go func() { _, err := io.Copy(near, far); over <- err }()
-	<-over
+	_ = <-over // how it ended is git's to say
 }
 
 // proxied tells whether the environment has git use a proxy for an address, which then is what makes connections.

@@ -107,10 +107,7 @@ func TestGallery(t *testing.T) {
 	})
 	story("files are never pages", func(t *testing.T) {
 		secret := s.token(t, "admin", access.Admin)
-		var names []string
-		for _, a := range js[[]string](b, `[...document.querySelectorAll("#run-outputs a")].map((a) => decodeURIComponent(a.pathname.replace(/^.*\/outputs\/(file|view)\//, "")))`) {
-			names = append(names, a)
-		}
+		names := js[[]string](b, `[...document.querySelectorAll("#run-outputs a")].map((a) => decodeURIComponent(a.pathname.replace(/^.*\/outputs\/(file|view)\//, "")))`)
 		if len(names) < 10 {
 			t.Fatalf("only %q are linked", names)
 		}
