@@ -90,10 +90,14 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
 		return
 	}
-	over := make(chan error, 2)
-	go func() { _, err := io.Copy(far, buffered); over <- err }()
-	go func() { _, err := io.Copy(near, far); over <- err }()
-	_ = <-over // how it ended is git's to say
+	over := make(chan struct{}, 2)
+	pass := func(to io.Writer, from io.Reader) {
+		_, _ = io.Copy(to, from) // how it ended is git's to say
+		over <- struct{}{}
+	}
+	go pass(far, buffered)
+	go pass(near, far)
+	<-over
 }
 
 // proxied tells whether the environment has git use a proxy for an address, which then is what makes connections.
