@@ -2,6 +2,7 @@ package cli
 
 import (
 	"archive/tar"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -30,6 +31,10 @@ func packFolder(w io.Writer, dir string) error {
 	})
 	if err == nil {
 		err = tw.Close()
+	}
+	if _, told := errors.AsType[*task.Error](err); err != nil && !told {
+		// Whoever sends this must not take it for a lost connection.
+		err = task.Errorf(task.CodePackage, "the folder %s cannot be sent: %w", dir, err)
 	}
 	return err
 }
@@ -68,7 +73,9 @@ func packOne(tw *tar.Writer, p, name string) error {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(tw, f) // one that changes its size is an error of the writer's
+	if _, err = io.CopyN(tw, f, st.Size()); errors.Is(err, io.EOF) { // what was added since is not the package's
+		return task.Errorf(task.CodePackage, "%s became shorter while it was sent", p).WithHint("import it when nobody writes to it")
+	}
 	return err
 }
 
