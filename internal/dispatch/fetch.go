@@ -7,13 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"longshore/internal/outbound"
 	"longshore/internal/task"
 )
 
@@ -81,8 +80,9 @@ func (r *run) download(ctx context.Context, address string) (string, error) {
 			err = ue.Err
 		}
 		hint := "give a local file instead with -i name=@file"
-		if errors.Is(err, errNotPublic) {
+		if _, refused := errors.AsType[*outbound.Refused](err); refused {
 			hint += ", or open the network to the run with --network host"
+			err = fmt.Errorf("%w, and inputs are fetched from public addresses only", err)
 		}
 		return "", fail(err, hint)
 	}
@@ -113,27 +113,18 @@ func (r *run) download(ctx context.Context, address string) (string, error) {
 	return filepath.Join(dir, filepath.Base(f.Name())), os.Chmod(f.Name(), 0o644)
 }
 
-var errNotPublic = errors.New("is not a public address")
-
 // fetchClient downloads inputs, from private and loopback addresses too where that is said.
 func fetchClient(private bool) *http.Client {
-	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	transport := &http.Transport{
+		DialContext: (&net.Dialer{Timeout: 30 * time.Second}).DialContext, Proxy: http.ProxyFromEnvironment,
+		TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute,
+	}
 	if !private {
-		// Checked on the address that is really connected to, so that a name cannot change its mind.
-		dialer.Control = func(_, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
-			}
-			if a := ap.Addr().Unmap(); !a.IsGlobalUnicast() || a.IsPrivate() {
-				return fmt.Errorf("%s %w", a, errNotPublic)
-			}
-			return nil
-		}
+		transport = (&outbound.Policy{}).Transport(transport)
 	}
 	return &http.Client{
 		Timeout:   30 * time.Minute,
-		Transport: &http.Transport{DialContext: dialer.DialContext, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: time.Minute},
+		Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {
 				return fmt.Errorf("more than %d redirects", maxRedirects)

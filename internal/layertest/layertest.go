@@ -132,7 +132,7 @@ var Rules = []Rule{
 		Packages: "internal/dispatch/...",
 		May: []string{
 			"internal/task", "internal/contract", "internal/engine", "internal/image/...", "internal/store", "internal/blob",
-			"internal/market/...", "internal/dispatch/...",
+			"internal/market/...", "internal/dispatch/...", "internal/outbound",
 		},
 		Outside: AnyLibrary,
 		Tests:   []string{"internal/engine/fake", "internal/store/sqlstore", "internal/store/storetest", "internal/blob/disk"},
