@@ -65,7 +65,8 @@ func (d *diskWatch) watch(stop <-chan struct{}, exceeded func()) {
 type disk struct {
 	sum     int64
 	linked  map[inode]bool
-	hidden  bool // something lies too deep to be measured
+	devices map[uint64]bool // that the folders are on
+	hidden  bool            // something lies too deep to be measured
 	anchors int
 }
 
@@ -85,12 +86,13 @@ const (
 // diskUsage adds up the blocks of everything below some folders. What cannot be read, because it is being removed, counts
 // nothing; a file with several names counts once.
 func diskUsage(folders []string) *disk {
-	d := &disk{linked: map[inode]bool{}}
+	d := &disk{linked: map[inode]bool{}, devices: map[uint64]bool{}}
 	for _, f := range folders {
 		var st unix.Stat_t
 		if unix.Stat(f, &st) != nil {
 			continue
 		}
+		d.devices[st.Dev] = true
 		d.add(&st)
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			continue
@@ -206,14 +208,16 @@ func (d *disk) addMapped(proc string) {
 	}
 }
 
-// addLink adds the file that a link of /proc leads to, if it has no name any more and is on a disk.
+// addLink adds the file that a link of /proc leads to, if it has no name any more and is on a disk: what is in the container's own
+// memory is counted there, but the folders may lie in the machine's.
 func (d *disk) addLink(path string) {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return
 	}
 	var fs unix.Statfs_t
-	if unix.Statfs(path, &fs) == nil && fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.HUGETLBFS_MAGIC {
+	memory := unix.Statfs(path, &fs) != nil || fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.HUGETLBFS_MAGIC
+	if !memory || d.devices[st.Dev] {
 		d.add(&st)
 	}
 }
